@@ -1,0 +1,21 @@
+"""Sample neural feature maps at explicit coordinates, with PyTorch."""
+
+from . import coord, default, encoding, interpolation, models
+from .layout import feat_first, feat_last, tensor_to_size
+from .sampling import sample, sample2d, sample3d
+
+__version__ = "1.0.0.dev0"
+
+__all__ = [
+    "coord",
+    "default",
+    "encoding",
+    "feat_first",
+    "feat_last",
+    "interpolation",
+    "models",
+    "sample",
+    "sample2d",
+    "sample3d",
+    "tensor_to_size",
+]

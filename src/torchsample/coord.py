@@ -1,0 +1,22 @@
+"""Coordinates: make them, convert them, and find where to look."""
+
+from .coordinates.convert import from_unit, inside, normalize, to_unit, unnormalize
+from .coordinates.draw import rand, rand_like, randint, randint_like
+from .coordinates.full import full, full_like
+from .uncertainty import rand_biased, uncertain
+
+__all__ = [
+    "from_unit",
+    "full",
+    "full_like",
+    "inside",
+    "normalize",
+    "rand",
+    "rand_biased",
+    "rand_like",
+    "randint",
+    "randint_like",
+    "to_unit",
+    "uncertain",
+    "unnormalize",
+]

@@ -1,0 +1,1 @@
+"""Make coordinates and convert them; users meet these functions as ``ts.coord``."""

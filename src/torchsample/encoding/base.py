@@ -1,0 +1,58 @@
+"""What every encoding Module has in common."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor, nn
+
+from .._checks import check_count, check_tensor, message
+
+
+class Encoding(nn.Module, ABC):
+    """A Module from coordinates ``(..., dim)`` to features ``(..., out_features(dim))``.
+
+    It checks its arguments when it is built, prints them, and knows how wide its output is.
+
+    Examples
+    --------
+    >>> import torchsample as ts
+    >>> encoder = ts.encoding.Gamma(order=4)
+    >>> encoder
+    Gamma(order=4)
+    >>> ts.models.MLP(encoder.out_features(dim=2), 64, 3)[0]
+    Linear(in_features=16, out_features=64, bias=True)
+    """
+
+    @abstractmethod
+    def forward(self, coords: Tensor) -> Tensor:
+        """Encode coordinates ``(..., dim)``."""
+
+    def out_features(self, dim: int) -> int:
+        """Number of features for points of ``dim`` coordinates.
+
+        Parameters
+        ----------
+        dim : int
+            Number of coordinates of a point, at least 1.
+
+        Returns
+        -------
+        int
+            The last dimension of the output.
+        """
+        check_count(f"ts.encoding.{type(self).__name__}.out_features", "dim", dim)
+        return self._width(dim)
+
+    @abstractmethod
+    def _width(self, dim: int) -> int: ...
+
+
+def check_coords(function: str, coords: Tensor) -> None:
+    """Check coords to be encoded, ``(..., dim)`` of a floating dtype."""
+    check_tensor(function, "coords", coords)
+    if not coords.is_floating_point():
+        remedy = "Integer pixel positions become coordinates with ts.coord.normalize(coord, size)."
+        raise TypeError(message(function, "coords", "a floating-point tensor", coords.dtype, remedy))
+    if coords.ndim == 0:
+        raise ValueError(message(function, "coords", "of shape (..., dim)", "a tensor without dimensions", "Use coords.reshape(1)."))
