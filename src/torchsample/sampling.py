@@ -50,7 +50,7 @@ def _check_featmap(function: str, coords: Tensor, featmap: Tensor, kernel: Kerne
         raise ValueError(message(function, "featmap", "at least one pixel wide along every axis", f"shape {tuple(featmap.shape)}", remedy))
     if not (kernel.selects or featmap.is_floating_point() or featmap.is_complex()):
         remedy = "Sample labels with mode='nearest', or convert the map with featmap.float()."
-        raise TypeError(message(function, "featmap", f"floating-point or complex for {kernel}", featmap.dtype, remedy))
+        raise TypeError(message(function, "featmap", "floating-point or complex to be interpolated", featmap.dtype, remedy))
 
 
 def _batch_dims(function: str, coords: Tensor, featmap: Tensor) -> int:
@@ -63,7 +63,7 @@ def _batch_dims(function: str, coords: Tensor, featmap: Tensor) -> int:
         remedy = f"{_SHAPE_RULE} For a map without a batch there is {function}.nobatch."
         raise ValueError(message(function, "featmap", wanted, shapes, remedy))
     if coords.ndim < n_batch + 2:
-        wanted = f"at least {n_batch + 2}-dimensional for a map with {n_batch} batch dimensions"
+        wanted = f"at least {n_batch + 2}-dimensional, points and batch, for this map"
         remedy = f"{_SHAPE_RULE} Flat points of several maps go with batch_index=."
         raise ValueError(message(function, "coords", wanted, shapes, remedy))
     for mine, other in zip(coords.shape[:n_batch], featmap.shape[:n_batch], strict=True):
@@ -113,10 +113,14 @@ def _check_batch_index(function: str, coords: Tensor, featmap: Tensor, batch_ind
 
 def _encode(function: str, encoder: Encoder, coords: Tensor, values: Tensor) -> Tensor:
     """The encoder's features of coords as given, shaped and typed to stand behind the sampled ones."""
+    if not callable(encoder):
+        remedy = "Pass a function or Module such as ts.encoding.Gamma()."
+        raise TypeError(message(function, "encoder", "a callable on coords", repr(encoder), remedy))
     encoded = encoder(coords)
     if not isinstance(encoded, Tensor) or encoded.ndim != coords.ndim or encoded.shape[:-1] != coords.shape[:-1]:
         got = f"shape {tuple(encoded.shape)}" if isinstance(encoded, Tensor) else type(encoded).__name__
-        wanted = f"a callable from coords {tuple(coords.shape)} to a tensor {(*coords.shape[:-1], 'features')}"
+        shape = ", ".join(map(str, coords.shape[:-1]))
+        wanted = f"a callable from coords {tuple(coords.shape)} to a tensor ({shape}, features)"
         raise ValueError(message(function, "encoder", wanted, got, "Keep all dimensions of coords but the last."))
     if encoded.device != values.device:
         wanted = f"a callable whose output is on the map's device {values.device}"
@@ -133,7 +137,7 @@ def _sample(
     coords: Tensor,
     featmap: Tensor,
     mode: str | Kernel,
-    padding_mode: str,
+    padding_mode: str | Boundary,
     align_corners: bool,
     encoder: Encoder | None,
     feat_last: bool,
@@ -144,7 +148,7 @@ def _sample(
     ``place`` checks coords against the map and says how many batch dimensions the result has and which map each point reads.
     """
     kernel = get_kernel(function, mode)
-    boundary: Boundary = get_boundary(function, padding_mode)
+    boundary = get_boundary(function, padding_mode)
     check_flag(function, "align_corners", align_corners)
     check_flag(function, "feat_last", feat_last)
     _check_coords(function, coords)
@@ -160,7 +164,7 @@ def _sample_nobatch(
     coords: Tensor,
     featmap: Tensor,
     mode: Mode | Kernel = "bilinear",
-    padding_mode: PaddingMode = "border",
+    padding_mode: PaddingMode | Boundary = "border",
     align_corners: bool = False,
     encoder: Encoder | None = None,
     feat_last: bool = True,
@@ -184,7 +188,7 @@ def sample(
     coords: Tensor,
     featmap: Tensor,
     mode: Mode | Kernel = "bilinear",
-    padding_mode: PaddingMode = "border",
+    padding_mode: PaddingMode | Boundary = "border",
     align_corners: bool = False,
     encoder: Encoder | None = None,
     feat_last: bool = True,
@@ -208,8 +212,8 @@ def sample(
     mode : str or Kernel, default: "bilinear"
         ``"nearest"``; ``"linear"``, also called ``"bilinear"`` and ``"trilinear"``; ``"cubic"``, also called ``"bicubic"`` and
         ``"tricubic"``: synonyms mean the same at any rank. Or a kernel such as ``ts.interpolation.Cubic(a=-0.5)``.
-    padding_mode : {"border", "zeros", "reflection"}, default: "border"
-        What is beyond the edges of the map: the edge pixel, zeros, or the mirrored map.
+    padding_mode : str or Boundary, default: "border"
+        What is beyond the edges of the map: the edge pixel (``"border"``), ``"zeros"``, or the mirrored map (``"reflection"``).
     align_corners : bool, default: False
         What -1 and 1 are: the outer edges of the map or (``True``) the centres of its first and last pixels.
     encoder : callable, optional
@@ -274,16 +278,18 @@ def _with_rank(call: Callable[_Call, Tensor], function: str, rank: int) -> Calla
         _check_rank(function, args[0] if args else kwargs["coords"], rank)  # type: ignore[arg-type]
         return call(*args, **kwargs)
 
+    single = function.endswith(".nobatch")
+    name, batch, sides = function.removeprefix("ts."), "" if single else "8, ", ", ".join(["32"] * rank)
     checked.__doc__ = f"""Sample {rank}-D maps: `{call.__qualname__}`, where coords of another rank are an error.
 
-    Parameters, result and errors are those of `sample`; a `ValueError` tells if the last dimension of ``coords`` is not {rank}.
+    Parameters, result and errors are those of `{call.__qualname__}`; the last dimension of ``coords`` is {rank}.
 
     Examples
     --------
     >>> import torch, torchsample as ts
-    >>> featmap = torch.zeros(8, 16, *{(32,) * rank})
-    >>> ts.sample{rank}d(ts.coord.rand(8, 4096, {rank}), featmap).shape
-    torch.Size([8, 4096, 16])
+    >>> coords, featmap = ts.coord.rand({0 if single else 8}, 4096, {rank}), torch.zeros({batch}16, {sides})
+    >>> ts.{name}(coords, featmap).shape
+    torch.Size([{batch}4096, 16])
     """
     return checked
 

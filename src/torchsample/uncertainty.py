@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, overload
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ from .sampling import sample
 __all__ = ["rand_biased", "uncertain"]
 
 Uncertainty = Literal["max_probability", "binary_logits", "margin"]
+Index = tuple[Tensor | slice, ...]
 
 
 def _max_probability(scores: Tensor) -> Tensor:
@@ -173,6 +174,25 @@ def _flat_to_axes(flat: Tensor, size: tuple[int, ...]) -> list[Tensor]:
     return axes
 
 
+@overload
+def uncertain(
+    pred: Tensor,
+    threshold: float = ...,
+    n: int | None = ...,
+    return_batch_index: Literal[False] = ...,
+    uncertainty: Uncertainty | Callable[[Tensor], Tensor] = ...,
+    align_corners: bool = ...,
+) -> tuple[Index, Tensor]: ...
+@overload
+def uncertain(
+    pred: Tensor,
+    threshold: float = ...,
+    n: int | None = ...,
+    *,
+    return_batch_index: Literal[True],
+    uncertainty: Uncertainty | Callable[[Tensor], Tensor] = ...,
+    align_corners: bool = ...,
+) -> tuple[Index, Tensor, Tensor]: ...
 def uncertain(
     pred: Tensor,
     threshold: float = 0.5,
@@ -180,7 +200,7 @@ def uncertain(
     return_batch_index: bool = False,
     uncertainty: Uncertainty | Callable[[Tensor], Tensor] = "max_probability",
     align_corners: bool = False,
-) -> tuple[tuple[Tensor | slice, ...], Tensor] | tuple[tuple[Tensor | slice, ...], Tensor, Tensor]:
+) -> tuple[Index, Tensor] | tuple[Index, Tensor, Tensor]:
     """Find the pixels of a prediction that are uncertain, to predict them again at inference.
 
     Parameters
@@ -262,8 +282,8 @@ def uncertain(
         return (image, slice(None), *spatial), coords, image
 
     # Every channel of every point, image by image and channel by channel: the order of feat_first(refined).flatten().
-    def repeat(index: Tensor) -> Tensor:
-        return index.reshape(n_images, 1, -1).expand(-1, n_classes, -1).flatten()
-
-    channel = torch.arange(n_classes, device=pred.device).reshape(1, -1, 1).expand(n_images, -1, len(flat) // max(n_images, 1)).flatten()
-    return (repeat(image), channel, *map(repeat, spatial)), coords.reshape(n_images, -1, len(size))
+    n_points = len(flat) if n is None else n
+    shape = (n_images, n_classes, n_points)
+    channel = torch.arange(n_classes, device=pred.device).reshape(1, -1, 1).expand(shape).flatten()
+    first, *rest = (axis.reshape(n_images, 1, n_points).expand(shape).flatten() for axis in (image, *spatial))
+    return (first, channel, *rest), coords.reshape(n_images, n_points, len(size))

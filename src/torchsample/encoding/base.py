@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+import torch
 from torch import Tensor, nn
 
 from .._checks import check_count, check_tensor, message
@@ -40,12 +41,18 @@ class Encoding(nn.Module, ABC):
         -------
         int
             The last dimension of the output.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If ``dim`` is not a positive int, or the encoding is for another number of coordinates.
         """
         check_count(f"ts.encoding.{type(self).__name__}.out_features", "dim", dim)
-        return self._width(dim)
-
-    @abstractmethod
-    def _width(self, dim: int) -> int: ...
+        # No point is enough to see how wide the result is.
+        tensors = (*self.parameters(), *self.buffers())
+        like = next((tensor for tensor in tensors if tensor.is_floating_point()), torch.empty(0))
+        with torch.no_grad():
+            return int(self(like.new_empty(0, dim)).shape[-1])
 
 
 def check_coords(function: str, coords: Tensor) -> None:

@@ -21,10 +21,10 @@ def _check_order(function: str, order: int) -> None:
 
 
 def gamma(coords: Tensor, order: int = 10) -> Tensor:
-    r"""Encode coordinates as cosines and sines in octaves.
+    """Encode coordinates as cosines and sines in octaves.
 
-    For each octave :math:`o = 0, \dots, \text{order} - 1`, :math:`\cos(2^o \pi x)` of all coordinates, then
-    :math:`\sin(2^o \pi x)` of all coordinates: the encoding of NeRF (Mildenhall et al., 2020, eq. 4).
+    For each octave ``o`` from 0 to ``order - 1``, ``cos(2**o * pi * x)`` of all coordinates, then ``sin(2**o * pi * x)`` of all
+    coordinates: the encoding of NeRF (Mildenhall et al., 2020, eq. 4).
 
     Parameters
     ----------
@@ -47,9 +47,8 @@ def gamma(coords: Tensor, order: int = 10) -> Tensor:
 
     Notes
     -----
-    :math:`2^o x` is exact in floating point, so it is reduced modulo the period before it is multiplied by
-    :math:`\pi`: the error stays at a few units of the last place at every octave, where the sine of a rounded
-    :math:`2^o \pi x` in float32 is off by 0.003 at octave 14.
+    ``2**o * x`` is exact in floating point, so it is reduced modulo the period before it is multiplied by pi: in float32
+    the error stays below 5e-7 at every octave, where that of the sine of a rounded ``2**o * pi * x`` doubles with each.
 
     Examples
     --------
@@ -94,9 +93,6 @@ class Gamma(Encoding):
 
     def forward(self, coords: Tensor) -> Tensor:
         return gamma(coords, self.order)
-
-    def _width(self, dim: int) -> int:
-        return 2 * dim * self.order
 
     def extra_repr(self) -> str:
         return f"order={self.order}"

@@ -46,8 +46,8 @@ class Identity(Encoding):
     3
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+
     def forward(self, coords: Tensor) -> Tensor:
         return identity(coords)
-
-    def _width(self, dim: int) -> int:
-        return dim

@@ -93,11 +93,5 @@ class NearestPixel(Encoding):
     def forward(self, coords: Tensor) -> Tensor:
         return nearest_pixel(coords, self.size, self.align_corners)
 
-    def _width(self, dim: int) -> int:
-        if dim != len(self.size):
-            function = "ts.encoding.NearestPixel.out_features"
-            raise ValueError(message(function, "dim", f"{len(self.size)}, as long as the size {self.size}", dim, "Ask for that."))
-        return 2 * dim
-
     def extra_repr(self) -> str:
         return f"size={self.size}, align_corners={self.align_corners}"

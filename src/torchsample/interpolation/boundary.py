@@ -8,6 +8,7 @@ few pixels outside, into one inside, and says which taps count.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -29,6 +30,7 @@ class Boundary(ABC):
         """Index inside of the map, and a mask of the taps that count (None: all of them)."""
 
 
+@dataclass(frozen=True)
 class Zeros(Boundary):
     """The map is surrounded by zeros."""
 
@@ -36,6 +38,7 @@ class Zeros(Boundary):
         return index.clamp(0, side - 1), (index >= 0) & (index < side)
 
 
+@dataclass(frozen=True)
 class Border(Boundary):
     """The edge pixels go on for ever."""
 
@@ -43,6 +46,7 @@ class Border(Boundary):
         return index.clamp(0, side - 1), None
 
 
+@dataclass(frozen=True)
 class Reflection(Boundary):
     """The map is mirrored: at the outer edges of its first and last pixels, or (corners aligned) at their centres."""
 
@@ -66,9 +70,11 @@ class Reflection(Boundary):
 _BOUNDARIES: dict[str, Boundary] = {"zeros": Zeros(), "border": Border(), "reflection": Reflection()}
 
 
-def get_boundary(function: str, padding_mode: str) -> Boundary:
+def get_boundary(function: str, padding_mode: str | Boundary) -> Boundary:
     """The boundary that a padding mode names."""
+    if isinstance(padding_mode, Boundary):
+        return padding_mode
     if not isinstance(padding_mode, str) or padding_mode not in _BOUNDARIES:
-        known = ", ".join(map(repr, _BOUNDARIES))
-        raise ValueError(message(function, "padding_mode", f"one of {known}", repr(padding_mode), "Check the spelling."))
+        wanted = f"one of {', '.join(map(repr, _BOUNDARIES))}, or a Boundary"
+        raise ValueError(message(function, "padding_mode", wanted, repr(padding_mode), "Check the spelling."))
     return _BOUNDARIES[padding_mode]

@@ -99,6 +99,6 @@ def get_kernel(function: str, mode: str | Kernel) -> Kernel:
     if isinstance(mode, Kernel):
         return mode
     if not isinstance(mode, str) or mode not in _KERNELS:
-        known = ", ".join(map(repr, _KERNELS))
-        raise ValueError(message(function, "mode", f"one of {known}", repr(mode), "The names of a row mean the same at any rank."))
+        wanted = f"one of {', '.join(map(repr, _KERNELS))}, or a Kernel"
+        raise ValueError(message(function, "mode", wanted, repr(mode), "'linear' means the same at any rank, and so does 'cubic'."))
     return _KERNELS[mode]

@@ -46,15 +46,15 @@ def _outer(factors: list[Tensor]) -> Tensor:
 def _gather(featmap: Tensor, batch: tuple[Tensor, ...], indices: list[Tensor]) -> Tensor:
     """Read ``(*points, K * ... * K, c)``: every combination of one index ``(*points, K)`` per axis of the map."""
     rank = len(indices)
-    spread = [index.reshape(*index.shape[:-1], *[1] * axis, -1, *[1] * (rank - 1 - axis)) for axis, index in enumerate(indices)]
-    where = [index.reshape(*index.shape, *[1] * rank) for index in batch] + spread
+    spread = [index[(..., *[None] * axis, slice(None), *[None] * (rank - 1 - axis))] for axis, index in enumerate(indices)]
+    where = [index[(..., *[None] * rank)] for index in batch] + spread
     return featmap.movedim(-rank - 1, -1)[tuple(where)].flatten(-1 - rank, -2)
 
 
 def _weighted_sum(values: Tensor, weight: Tensor) -> Tensor:
     """Sum ``(*points, K, *features)`` over the taps; a pixel without weight has no say, be it NaN or infinite."""
     taps = weight.ndim - 1
-    weight = weight.reshape(*weight.shape, *[1] * (values.ndim - weight.ndim))
+    weight = weight[(..., *[None] * (values.ndim - weight.ndim))]
     silent = (weight == 0) & ~values.isfinite()
     return (weight * values.masked_fill(silent, 0)).sum(taps)
 

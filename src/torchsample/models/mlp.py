@@ -23,7 +23,7 @@ class _Apply(nn.Module):
     def forward(self, tensor: Tensor) -> Tensor:
         return self.function(tensor)
 
-    def extra_repr(self) -> str:
+    def __repr__(self) -> str:
         return getattr(self.function, "__name__", repr(self.function))
 
 

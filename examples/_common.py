@@ -1,0 +1,136 @@
+"""What the examples have in common: photographs in, PSNR, pictures and command-line arguments out."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.backend_bases import FigureCanvasBase
+from matplotlib.figure import Figure
+from PIL import Image, ImageOps
+from torch import Tensor
+
+
+def bundled_photo(name: str) -> Image.Image:
+    """A photograph that scikit-image installs with itself, so that nothing is downloaded."""
+    from skimage import data
+
+    photo = getattr(data, name)()
+    # The stereo pair comes as (left, right, disparity).
+    return Image.fromarray(photo[0] if isinstance(photo, tuple) else photo)
+
+
+def to_rgb(photo: Image.Image) -> Image.Image:
+    """Any picture as RGB: turned upright, 16-bit greys scaled to 8 bits, transparency laid over white."""
+    photo = ImageOps.exif_transpose(photo)
+    if photo.mode.startswith("I"):
+        # Pillow clips 16-bit greys at 255 rather than scaling them.
+        photo = Image.fromarray((np.asarray(photo).clip(0, 65535) // 257).astype(np.uint8))
+    photo = photo.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", photo.size, "white"), photo).convert("RGB")
+
+
+def open_photo(parser: argparse.ArgumentParser, path: Path | None, default: str) -> Image.Image:
+    """The user's photograph, or the bundled one; a file that cannot be read ends the program with one line and exit code 2."""
+    if path is None:
+        return bundled_photo(default)
+    try:
+        with Image.open(path) as photo:
+            return to_rgb(photo)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        parser.exit(2, f"{parser.prog}: error: cannot read the image {path}: {getattr(error, 'strerror', None) or error}\n")
+
+
+def to_map(photo: Image.Image, device: torch.device | None = None) -> Tensor:
+    """A photograph as a map ``(1, 3, h, w)`` with values in [0, 1]."""
+    return torch.from_numpy(np.array(photo)).to(device).permute(2, 0, 1).unsqueeze(0) / 255
+
+
+def psnr(image: Tensor, truth: Tensor) -> float:
+    """Peak signal-to-noise ratio in dB, of values in [0, 1]."""
+    error = (image.clamp(0, 1) - truth).square().mean()
+    return -10 * torch.log10(error).item()
+
+
+def show(axes: Axes, image: Tensor, title: str) -> None:
+    """Draw a map ``(1, 3, h, w)``, pixel by pixel and without ticks."""
+    axes.imshow(image[0].clamp(0, 1).movedim(0, -1).cpu().numpy(), interpolation="nearest")
+    axes.set_title(title, fontsize=11)
+    axes.set_xticks([])
+    axes.set_yticks([])
+
+
+def grid_of_axes(rows: int, columns: int, aspect: float) -> tuple[Figure, np.ndarray]:
+    """A figure whose cells fit pictures of this height / width, with room for two lines of title."""
+    width = 3.6
+    # Strips would leave no room for titles, or make a very tall figure.
+    height = min(max(width * aspect, 1.0), 2 * width) + 0.6
+    figure = Figure(figsize=(columns * width, rows * height), dpi=120, layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write beside the file and rename, so that nobody ever finds a half-written picture."""
+    partial = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        figure.savefig(partial)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+    print(f"Saved {path}")
+
+
+def whole(low: int, high: int | None = None) -> Callable[[str], int]:
+    """An argument type: a whole number of at least ``low`` and at most ``high``."""
+    wanted = f"a whole number of at least {low}" if high is None else f"a whole number from {low} to {high}"
+
+    def parse(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"must be {wanted}, not {text!r}") from None
+        if number < low or (high is not None and number > high):
+            raise argparse.ArgumentTypeError(f"must be {wanted}, not {number}")
+        return number
+
+    return parse
+
+
+def usable_device(text: str) -> torch.device:
+    """An argument type: a device of PyTorch that is there, found out by using it."""
+    try:
+        device = torch.device(text)
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise argparse.ArgumentTypeError(f"cannot use the device {text!r}: {reason}") from None
+    return device
+
+
+def picture_path(text: str) -> Path:
+    """An argument type: a picture to write. Its folder is made now, since it would be a pity to fail after the training."""
+    path = Path(text)
+    endings = sorted(FigureCanvasBase.get_supported_filetypes())
+    if path.suffix[1:].lower() not in endings:
+        raise argparse.ArgumentTypeError(f"{text!r} must end in one of .{', .'.join(endings)}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"cannot make the folder {path.parent}: {error.strerror}") from None
+    if path.is_dir() or not os.access(path.parent, os.W_OK):
+        raise argparse.ArgumentTypeError(f"cannot write {text!r}: it is a folder, or its folder is read-only")
+    return path
+
+
+def add_common_arguments(parser: argparse.ArgumentParser, output: str) -> None:
+    """The arguments that every example has."""
+    parser.add_argument("--seed", type=whole(0, 2**63 - 1), default=0, help="seed of all random numbers (default: %(default)s)")
+    parser.add_argument("--device", type=usable_device, default="cpu", help="where to compute: cpu, cuda, mps (default: %(default)s)")
+    parser.add_argument(
+        "--output", type=picture_path, default=output, metavar="FILE", help="picture to write; its folder is created (default: %(default)s)"
+    )

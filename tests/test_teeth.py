@@ -1,0 +1,194 @@
+"""The suite has teeth: break one thing at a time, and a test must notice.
+
+Each case rewrites one piece of one function's source, puts the code object in the place of the true one, and runs checks that other files
+hold; if none of them fails, those checks prove nothing.
+"""
+
+import inspect
+import textwrap
+
+import pytest
+import torch
+
+import test_coord_convert as convert_tests
+import test_coord_generators as generator_tests
+import test_encoding as encoding_tests
+import test_models as model_tests
+import test_sample_contract as contract_tests
+import test_sample_values as value_tests
+import test_uncertainty as uncertainty_tests
+import torchsample as ts
+from torchsample import sampling, uncertainty
+from torchsample.coordinates import convert, distinct, draw, full
+from torchsample.interpolation import boundary, kernels, reference
+
+
+def values(rank, mode, padding_mode="border", align_corners=False):
+    return lambda: value_tests.check_against_oracle(rank, mode, padding_mode, align_corners)
+
+
+CASES = {
+    "linear weights swapped": (kernels.Linear.weights, "1 - t, t", "t, 1 - t", values(1, "bilinear")),
+    "one linear weight off": (kernels.Linear.weights, "1 - t, t", "1 - t, 1.001 * t", values(1, "bilinear")),
+    "cubic a ignored": (kernels.Cubic._far, "8 * self.a", "6 * self.a", values(1, "bicubic")),
+    "cubic middle": (kernels.Cubic._near, "self.a + 3", "self.a + 2", values(1, "bicubic")),
+    "cubic order": (kernels.Cubic.weights, "self._near(t), self._near(1 - t)", "self._near(1 - t), self._near(t)", values(2, "bicubic")),
+    "nearest rounds down": (kernels.Nearest.anchor, "round", "floor", values(2, "nearest")),
+    "linear anchor rounds": (kernels.Kernel.anchor, "floor", "round", values(1, "bilinear")),
+    "border one short": (boundary.Border.resolve, "side - 1", "side - 2", values(1, "bilinear")),
+    "zeros count": (boundary.Zeros.resolve, "index < side", "index <= side", values(2, "bilinear", "zeros")),
+    "zeros count before": (boundary.Zeros.resolve, "index >= 0", "index >= -1", values(2, "bilinear", "zeros")),
+    "reflection repeats no edge": (
+        boundary.Reflection.resolve,
+        "2 * side - 1 - phase",
+        "2 * side - 2 - phase",
+        values(2, "bilinear", "reflection"),
+    ),
+    "aligned reflection": (
+        boundary.Reflection.resolve,
+        "2 * (side - 1) - phase",
+        "2 * side - 1 - phase",
+        values(1, "bicubic", "reflection", True),
+    ),
+    "reflection folds elsewhere": (boundary.Reflection.fold, "(-0.5, side)", "(0.0, side)", values(1, "bilinear", "reflection")),
+    "aligned reflection folds elsewhere": (
+        boundary.Reflection.fold,
+        "(0.0, side - 1)",
+        "(0.0, side)",
+        values(1, "bilinear", "reflection", True),
+    ),
+    "folded too near": (boundary.Boundary.fold, "-reach - 1, side + reach", "0, side - 1", values(1, "bicubic", "border")),
+    "align_corners ignored": (convert.to_position, "side - align_corners", "side", values(2, "bilinear", "border", True)),
+    "half a pixel off": (convert.to_position, "(side - 1) / 2", "side / 2", values(2, "bilinear")),
+    "axes swapped": (reference.interpolate, "reversed(coords.unbind(-1))", "coords.unbind(-1)", values(2, "bilinear")),
+    "weights in another order": (
+        reference._outer,
+        "product.unsqueeze(-1) * factor.unsqueeze(-2)",
+        "product.unsqueeze(-2) * factor.unsqueeze(-1)",
+        values(2, "bilinear"),
+    ),
+    "NaN has a say": (
+        reference._weighted_sum,
+        "masked_fill(silent, 0)",
+        "clone()",
+        lambda: value_tests.test_pixel_without_weight_has_no_say("bilinear"),
+    ),
+    "NaN coordinates forgotten": (
+        reference.interpolate,
+        "masked_fill(undefined, torch.nan)",
+        "clone()",
+        value_tests.test_nan_coordinate_touches_no_other_point,
+    ),
+    "batch forgotten": (sampling._map_indices, "torch.arange(side, ", "torch.zeros(side, dtype=torch.long, ", values(1, "bilinear")),
+    "features left behind": (
+        sampling._sample,
+        "values.movedim(-1, n_batch)",
+        "values.movedim(-1, 0)",
+        lambda: contract_tests.test_shape_rule(2, (3, 4), (2,)),
+    ),
+    "encoding first": (
+        sampling._sample,
+        "torch.cat([values, _encode(function, encoder, coords, values)], dim=-1)",
+        "torch.cat([_encode(function, encoder, coords, values), values], dim=-1)",
+        lambda: contract_tests.TestEncoder().test_stands_after_the_features(),
+    ),
+    "result not contiguous": (sampling._sample, ".contiguous()", "", lambda: contract_tests.test_shape_rule(2, (3, 4), (2,))),
+    "normalize half a pixel off": (
+        convert.from_position,
+        "(side - 1)",
+        "side",
+        lambda: convert_tests.test_sizes_go_with_their_axes(),
+    ),
+    "full with axes reversed": (
+        full._full,
+        "grid[..., axis]",
+        "grid[..., len(axes) - 1 - axis]",
+        lambda: generator_tests.TestFull().test_every_pixel_in_its_place(2, False),
+    ),
+    "randint on the wrong axis": (
+        draw._pixel_centres,
+        "index // side",
+        "index // size[-1]",
+        lambda: generator_tests.TestRandint().test_distinct(24, (6, 4)),
+    ),
+    "randint with repeats": (
+        distinct._first_occurrences,
+        "values[:, 1:] != values[:, :-1]",
+        "values[:, 1:] == values[:, 1:]",
+        lambda: generator_tests.TestRandint().test_distinct(6, (6, 4)),
+    ),
+    "randint prefers the first pixels": (
+        distinct.distinct,
+        "return keys.argsort(dim=-1)[:, :n_samples]",
+        "return torch.arange(n_samples).repeat(rows, 1)",
+        lambda: generator_tests.TestRandint().test_every_pixel_is_equally_likely(20, False),
+    ),
+    "gamma's frequencies": (
+        ts.encoding.gamma,
+        "torch.exp2(torch.arange(order",
+        "torch.exp2(0.99 * torch.arange(order",
+        encoding_tests.TestGamma.check_values,
+    ),
+    "gamma's order": (ts.encoding.gamma, "angle.cos(), angle.sin()", "angle.sin(), angle.cos()", encoding_tests.TestGamma.check_values),
+    "gamma without pi": (ts.encoding.gamma, "math.pi", "3.14159", encoding_tests.TestGamma.check_values),
+    "gamma reduced wrongly": (ts.encoding.gamma, "2 * (turns / 2).round()", "turns.round()", encoding_tests.TestGamma.check_values),
+    "nearest_pixel's sign": (
+        ts.encoding.nearest_pixel,
+        "2 * (position - position.round().clamp(0, side - 1))",
+        "2 * (position.round().clamp(0, side - 1) - position)",
+        lambda: encoding_tests.TestNearestPixel().test_values(False),
+    ),
+    "nearest_pixel beyond the map": (
+        ts.encoding.nearest_pixel,
+        ".clamp(0, side - 1)",
+        "",
+        lambda: encoding_tests.TestNearestPixel().test_sign_edges_and_ties(),
+    ),
+    "beta ignored": (uncertainty.rand_biased, "int(beta * n_samples)", "n_samples", lambda: uncertainty_tests.TestRandBiased().test_beta()),
+    "k ignored": (uncertainty.rand_biased, "int(k * n_samples)", "3 * n_samples", lambda: uncertainty_tests.TestRandBiased().test_k()),
+    "certain ones chosen": (
+        uncertainty.rand_biased,
+        "largest=False",
+        "largest=True",
+        lambda: uncertainty_tests.TestRandBiased().test_keeps_exactly_the_most_uncertain_candidates(True),
+    ),
+    "biased at unaligned corners": (
+        uncertainty.rand_biased,
+        "align_corners=align_corners",
+        "align_corners=False",
+        lambda: uncertainty_tests.TestRandBiased().test_keeps_exactly_the_most_uncertain_candidates(True),
+    ),
+    "threshold turned round": (
+        uncertainty.uncertain,
+        "certainty < threshold",
+        "certainty > threshold",
+        lambda: uncertainty_tests.TestUncertain().test_batch(None, 1),
+    ),
+    "an activation after the last layer": (
+        ts.models.MLP.forward,
+        "return output",
+        "return output.relu()",
+        model_tests.test_is_the_textbook,
+    ),
+}
+
+
+def broken(function, old, new):
+    """The code of a function with one piece of its source replaced."""
+    source = textwrap.dedent(inspect.getsource(function))
+    source = source[source.index("def ") :]
+    assert old in source, "the source has changed: renew this case"
+    namespace = dict(function.__globals__)
+    exec(compile(source.replace(old, new), function.__code__.co_filename, "exec"), namespace)
+    return namespace[function.__name__].__code__
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_suite_notices(name, monkeypatch):
+    function, old, new, check = CASES[name]
+    torch.manual_seed(0)
+    check()
+    monkeypatch.setattr(function, "__code__", broken(function, old, new))
+    torch.manual_seed(0)
+    with pytest.raises((AssertionError, RuntimeError, IndexError, ValueError)):
+        check()
