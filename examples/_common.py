@@ -1,4 +1,4 @@
-"""What the examples have in common: photographs in, PSNR, pictures and command-line arguments out."""
+"""What the examples have in common: photographs, PSNR, pictures and command-line arguments."""
 
 from __future__ import annotations
 
@@ -12,8 +12,12 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.backend_bases import FigureCanvasBase
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from PIL import Image, ImageOps
 from torch import Tensor
+
+# Left, top, right and bottom of the part of a photograph that is shown enlarged: above the middle, where faces are.
+DETAIL = 0.28, 0.08, 0.62, 0.42
 
 
 def bundled_photo(name: str) -> Image.Image:
@@ -65,13 +69,30 @@ def show(axes: Axes, image: Tensor, title: str) -> None:
     axes.set_yticks([])
 
 
-def grid_of_axes(rows: int, columns: int, aspect: float) -> tuple[Figure, np.ndarray]:
-    """A figure whose cells fit pictures of this height / width, with room for two lines of title."""
+def show_detail(axes: Axes, image: Tensor, title: str) -> None:
+    """Draw the part of a map that is shown enlarged; its edges may cut through pixels, so that maps of all sizes agree."""
+    show(axes, image, title)
+    height, width = image.shape[-2:]
+    left, top, right, bottom = DETAIL
+    axes.set_xlim(left * width - 0.5, right * width - 0.5)
+    axes.set_ylim(bottom * height - 0.5, top * height - 0.5)
+
+
+def frame_detail(axes: Axes, image: Tensor) -> None:
+    """Frame that part in a picture of all of the map."""
+    height, width = image.shape[-2:]
+    left, top, right, bottom = DETAIL
+    corner = left * width - 0.5, top * height - 0.5
+    axes.add_patch(Rectangle(corner, (right - left) * width, (bottom - top) * height, fill=False, color="yellow", linewidth=1.5))
+
+
+def two_rows(columns: int, aspect: float) -> tuple[Figure, np.ndarray]:
+    """A figure whose two rows of cells fit pictures of this height / width, with room for two lines of title."""
     width = 3.6
     # Strips would leave no room for titles, or make a very tall figure.
-    height = min(max(width * aspect, 1.0), 2 * width) + 0.6
-    figure = Figure(figsize=(columns * width, rows * height), dpi=120, layout="constrained")
-    return figure, figure.subplots(rows, columns, squeeze=False)
+    height = min(max(width * aspect, 1.0), 2 * width) + 0.5
+    figure = Figure(figsize=(columns * width, 2 * height), dpi=120, layout="constrained")
+    return figure, figure.subplots(2, columns)
 
 
 def save_figure(figure: Figure, path: Path) -> None:
@@ -129,8 +150,17 @@ def picture_path(text: str) -> Path:
 
 def add_common_arguments(parser: argparse.ArgumentParser, output: str) -> None:
     """The arguments that every example has."""
-    parser.add_argument("--seed", type=whole(0, 2**63 - 1), default=0, help="seed of all random numbers (default: %(default)s)")
-    parser.add_argument("--device", type=usable_device, default="cpu", help="where to compute: cpu, cuda, mps (default: %(default)s)")
-    parser.add_argument(
+    add = parser.add_argument
+    add("--seed", type=whole(0, 2**63 - 1), default=0, help="seed of all random numbers (default: %(default)s)")
+    add("--device", type=usable_device, default="cpu", help="where to compute: cpu, cuda, mps (default: %(default)s)")
+    add("--threads", type=whole(1), help="CPU threads; 1 is faster where other programs keep the cores busy (default: PyTorch's choice)")
+    add(
         "--output", type=picture_path, default=output, metavar="FILE", help="picture to write; its folder is created (default: %(default)s)"
     )
+
+
+def prepare(args: argparse.Namespace) -> None:
+    """Apply the seed and the number of threads."""
+    torch.manual_seed(args.seed)
+    if args.threads is not None:
+        torch.set_num_threads(args.threads)

@@ -17,7 +17,32 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 import torchsample as ts
-from _common import add_common_arguments, bundled_photo, grid_of_axes, open_photo, psnr, save_figure, show, to_map, whole
+from _common import (
+    add_common_arguments,
+    bundled_photo,
+    frame_detail,
+    open_photo,
+    prepare,
+    psnr,
+    save_figure,
+    show,
+    show_detail,
+    to_map,
+    two_rows,
+    whole,
+)
+    add_common_arguments,
+    bundled_photo,
+    frame_detail,
+    open_photo,
+    psnr,
+    save_figure,
+    show,
+    show_detail,
+    to_map,
+    two_rows,
+    whole,
+)
 
 TRAINING = ("chelsea", "coffee", "rocket", "stereo_motorcycle")
 EXAMPLES = """examples:
@@ -60,7 +85,7 @@ def random_crops(photos: list[Tensor], side: int, batch: int) -> Tensor:
 def train(model: FeatureMap, photos: list[Tensor], side: int, args: argparse.Namespace) -> None:
     """Compare the model with the photographs at the same random coordinates."""
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, args.steps)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=3e-3, total_steps=args.steps)
     with tqdm(range(args.steps), desc="training") as bar:
         for step in bar:
             truth = random_crops(photos, side, args.batch)
@@ -83,15 +108,15 @@ def predict(model: FeatureMap, truth: Tensor, small: Tensor) -> Tensor:
 
 
 def draw(small: Tensor, bilinear: Tensor, learned: Tensor, truth: Tensor, output: Path) -> None:
-    """First row: all of the pictures. Second row: their middle, enlarged."""
+    """First row: all of the pictures. Second row: a detail."""
     before, after = (f"{psnr(image, truth):.2f} dB" for image in (bilinear, learned))
     print(f"PSNR of the photograph that was held out: bilinear {before}, learned {after}")
     titles = f"input\n{small.shape[-1]} x {small.shape[-2]}", f"bilinear\n{before}", f"learned\n{after}", "photograph\n(held out)"
-    figure, axes = grid_of_axes(2, 4, 1)
-    for column, (image, title) in enumerate(zip((small, bilinear, learned, truth), titles, strict=True)):
-        side = image.shape[-1]
-        show(axes[0, column], image, title)
-        show(axes[1, column], image[..., side // 8 : side // 2, side * 5 // 16 : side * 11 // 16] if side > 15 else image, "")
+    figure, axes = two_rows(4, aspect=1)
+    for cells, image, title in zip(axes.T, (small, bilinear, learned, truth), titles, strict=True):
+        show(cells[0], image, title)
+        show_detail(cells[1], image, "detail")
+    frame_detail(axes[0, 0], small)
     save_figure(figure, output)
 
 
@@ -101,7 +126,7 @@ def parse_arguments() -> tuple[argparse.ArgumentParser, argparse.Namespace]:
     add("image", nargs="?", type=Path, metavar="IMAGE", help="photograph to predict (default: the astronaut that comes with scikit-image)")
     add("--size", type=whole(1, 300), default=256, help="side in pixels of the square that is predicted (default: %(default)s)")
     add("--scale", type=whole(1), default=4, help="how many times smaller the input is (default: %(default)s)")
-    add("--steps", type=whole(1), default=500, help="training steps (default: %(default)s)")
+    add("--steps", type=whole(1), default=800, help="training steps (default: %(default)s)")
     add("--batch", type=whole(1), default=4, help="photographs per training step (default: %(default)s)")
     add("--points", type=whole(1), default=2048, help="coordinates per photograph and training step (default: %(default)s)")
     add("--order", type=whole(1, 64), default=8, help="octaves of the encoding; 8 tell a quarter of a pixel (default: %(default)s)")
@@ -123,7 +148,7 @@ def main() -> None:
     parser, args = parse_arguments()
     photo = open_photo(parser, args.image, default="astronaut")
     side = choose_side(parser, photo, args)
-    torch.manual_seed(args.seed)
+    prepare(args)
     photos = [to_map(bundled_photo(name), args.device) for name in TRAINING]
     model = FeatureMap(args.order).to(args.device)
     train(model, photos, side, args)

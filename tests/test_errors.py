@@ -16,7 +16,7 @@ CASES = {
     "rank 1 coords without points": (lambda: ts.sample(torch.zeros(5, 1), MAP), ValueError, "ts.sample", "coords", "one point dimension"),
     "no batch": (lambda: ts.sample(torch.zeros(5, 2), MAP[0]), ValueError, "ts.sample", "featmap", "ts.sample.nobatch"),
     "no points": (lambda: ts.sample(torch.zeros(2, 2), MAP), ValueError, "ts.sample", "coords", "batch_index="),
-    "scalar coords": (lambda: ts.sample(torch.tensor(0.0), MAP), ValueError, "ts.sample", "coords", "last dimension"),
+    "scalar coords": (lambda: ts.sample(torch.tensor(0.0), MAP), ValueError, "ts.sample", "coords", "reshape(1)"),
     "no coordinates": (lambda: ts.sample(torch.zeros(2, 5, 0), MAP), ValueError, "ts.sample", "coords", "at least 1"),
     "batch of 2 and 3": (lambda: ts.sample(torch.zeros(3, 5, 2), MAP), ValueError, "ts.sample", "coords", "equal, or 1"),
     "batch of 0 and 2": (lambda: ts.sample(torch.zeros(0, 5, 2), MAP), ValueError, "ts.sample", "coords", "equal, or 1"),

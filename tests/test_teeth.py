@@ -13,21 +13,64 @@ import torch
 import test_coord_convert as convert_tests
 import test_coord_generators as generator_tests
 import test_encoding as encoding_tests
+import test_engine as engine_tests
 import test_models as model_tests
 import test_sample_contract as contract_tests
 import test_sample_values as value_tests
 import test_uncertainty as uncertainty_tests
 import torchsample as ts
-from torchsample import sampling, uncertainty
+from torchsample import uncertainty
 from torchsample.coordinates import convert, distinct, draw, full
-from torchsample.interpolation import boundary, kernels, reference
+from torchsample.interpolation import boundary, coefficients, kernels, reference
+from torchsample.sampling import checks
 
 
 def values(rank, mode, padding_mode="border", align_corners=False):
     return lambda: value_tests.check_against_oracle(rank, mode, padding_mode, align_corners)
 
 
+SAMPLE = ts.sample.__globals__
+
 CASES = {
+    "circular with a longer period": (
+        boundary.Circular.resolve,
+        "remainder(index, side)",
+        "remainder(index, side + 1).clamp(max=side - 1)",
+        values(1, "bilinear", "circular"),
+    ),
+    "circular folds elsewhere": (
+        boundary.Circular.fold,
+        "remainder(position, side)",
+        "remainder(position, side - 1)",
+        values(1, "bilinear", "circular"),
+    ),
+    "spline weights": (kernels.BSpline.weights, "(k - u - m)", "(k - u)", engine_tests.check_scipy_smallest),
+    "spline poles": (coefficients._response, "range(reach + 1)", "range(1, reach + 2)", engine_tests.check_scipy_smallest),
+    "spline margin": (
+        coefficients.margin,
+        "1e-8",
+        "1e-2",
+        lambda: engine_tests.test_splines_are_those_of_scipy("bspline3", "border", False),
+    ),
+    "adjoint of the filter": (
+        coefficients.from_coefficients,
+        "index_add(axis, index, signal)",
+        "index_copy(axis, index, signal)",
+        lambda: engine_tests.check_adjoint(1, "bspline3", "reflection", False),
+    ),
+    "splat forgets to add": (
+        reference.scatter,
+        "accumulate=True",
+        "accumulate=False",
+        lambda: engine_tests.check_adjoint(1, "bilinear", "border", False),
+    ),
+    "slope of the wrong axis": (
+        reference.interpolate_with_jacobian,
+        "[*weights[:number], slope, *weights[number + 1 :]]",
+        "[slope, *weights[1:]]",
+        lambda: engine_tests.test_jacobian(2, "bilinear", "border"),
+    ),
+    "fill inside": (SAMPLE["_fill"], "~inside(coords)", "inside(coords)", engine_tests.test_fill_is_for_points_outside),
     "linear weights swapped": (kernels.Linear.weights, "1 - t, t", "t, 1 - t", values(1, "bilinear")),
     "one linear weight off": (kernels.Linear.weights, "1 - t, t", "1 - t, 1.001 * t", values(1, "bilinear")),
     "cubic a ignored": (kernels.Cubic._far, "8 * self.a", "6 * self.a", values(1, "bicubic")),
@@ -60,7 +103,7 @@ CASES = {
     "folded too near": (boundary.Boundary.fold, "-reach - 1, side + reach", "0, side - 1", values(1, "bicubic", "border")),
     "align_corners ignored": (convert.to_position, "side - align_corners", "side", values(2, "bilinear", "border", True)),
     "half a pixel off": (convert.to_position, "(side - 1) / 2", "side / 2", values(2, "bilinear")),
-    "axes swapped": (reference.interpolate, "reversed(coords.unbind(-1))", "coords.unbind(-1)", values(2, "bilinear")),
+    "axes swapped": (reference._split, "coords.unbind(-1)", "coords.flip(-1).unbind(-1)", values(2, "bilinear")),
     "weights in another order": (
         reference._outer,
         "product.unsqueeze(-1) * factor.unsqueeze(-2)",
@@ -68,31 +111,31 @@ CASES = {
         values(2, "bilinear"),
     ),
     "NaN has a say": (
-        reference._weighted_sum,
-        "masked_fill(silent, 0)",
-        "clone()",
+        reference._hush,
+        "~values.isfinite()",
+        "values.isneginf()",
         lambda: value_tests.test_pixel_without_weight_has_no_say("bilinear"),
     ),
     "NaN coordinates forgotten": (
         reference.interpolate,
-        "masked_fill(undefined, torch.nan)",
+        "masked_fill(_like(undefined, total), torch.nan)",
         "clone()",
         value_tests.test_nan_coordinate_touches_no_other_point,
     ),
-    "batch forgotten": (sampling._map_indices, "torch.arange(side, ", "torch.zeros(side, dtype=torch.long, ", values(1, "bilinear")),
+    "batch forgotten": (checks.map_indices, "torch.arange(side, ", "torch.zeros(side, dtype=torch.long, ", values(1, "bilinear")),
     "features left behind": (
-        sampling._sample,
+        SAMPLE["_sample"],
         "values.movedim(-1, n_batch)",
         "values.movedim(-1, 0)",
         lambda: contract_tests.test_shape_rule(2, (3, 4), (2,)),
     ),
     "encoding first": (
-        sampling._sample,
+        SAMPLE["_sample"],
         "torch.cat([values, _encode(function, encoder, coords, values)], dim=-1)",
         "torch.cat([_encode(function, encoder, coords, values), values], dim=-1)",
         lambda: contract_tests.TestEncoder().test_stands_after_the_features(),
     ),
-    "result not contiguous": (sampling._sample, ".contiguous()", "", lambda: contract_tests.test_shape_rule(2, (3, 4), (2,))),
+    "result not contiguous": (SAMPLE["_sample"], ".contiguous()", "", lambda: contract_tests.test_shape_rule(2, (3, 4), (2,))),
     "normalize half a pixel off": (
         convert.from_position,
         "(side - 1)",

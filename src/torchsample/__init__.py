@@ -2,7 +2,7 @@
 
 from . import coord, default, encoding, interpolation, models
 from .layout import feat_first, feat_last, tensor_to_size
-from .sampling import sample, sample2d, sample3d
+from .sampling import prefilter, sample, sample2d, sample3d, sample_with_jacobian, splat
 
 __version__ = "1.0.0.dev0"
 
@@ -14,8 +14,11 @@ __all__ = [
     "feat_last",
     "interpolation",
     "models",
+    "prefilter",
     "sample",
     "sample2d",
     "sample3d",
+    "sample_with_jacobian",
+    "splat",
     "tensor_to_size",
 ]

@@ -163,11 +163,14 @@ def unnormalize(coord: Tensor, size: int | Sequence[int], align_corners: bool = 
     return _along_axes(convert, coord, sides).to(dtype)
 
 
-def _check_coords(function: str, coords: Tensor) -> None:
+def check_coords(function: str, coords: Tensor) -> None:
+    """Check normalized coords of a floating dtype, ``(..., d)``."""
     check_tensor(function, "coords", coords)
     if not coords.is_floating_point():
         remedy = "Integer pixel positions become coordinates with ts.coord.normalize(coord, size)."
         raise TypeError(message(function, "coords", "a floating-point tensor", coords.dtype, remedy))
+    if coords.ndim == 0:
+        raise ValueError(message(function, "coords", "of shape (..., d)", "a tensor without dimensions", "Use coords.reshape(1)."))
 
 
 def inside(coords: Tensor) -> Tensor:
@@ -196,9 +199,7 @@ def inside(coords: Tensor) -> Tensor:
     >>> ts.coord.inside(torch.tensor([[0.0, 1.0], [0.0, 1.1]]))
     tensor([ True, False])
     """
-    _check_coords("ts.coord.inside", coords)
-    if coords.ndim == 0:
-        raise ValueError(message("ts.coord.inside", "coords", "of shape (..., d)", "a tensor without dimensions", "Use coords.reshape(1)."))
+    check_coords("ts.coord.inside", coords)
     return (coords.abs() <= 1).all(-1)
 
 
@@ -208,7 +209,7 @@ def from_unit(coords: Tensor) -> Tensor:
     Parameters
     ----------
     coords : Tensor
-        Any shape, floating-point; 0 and 1 are the outer edges of the map.
+        ``(..., d)``, floating-point; 0 and 1 are the outer edges of the map.
 
     Returns
     -------
@@ -226,7 +227,7 @@ def from_unit(coords: Tensor) -> Tensor:
     >>> ts.coord.from_unit(torch.tensor([0.0, 0.25, 1.0]))
     tensor([-1.0000, -0.5000,  1.0000])
     """
-    _check_coords("ts.coord.from_unit", coords)
+    check_coords("ts.coord.from_unit", coords)
     return 2 * coords - 1
 
 
@@ -236,7 +237,7 @@ def to_unit(coords: Tensor) -> Tensor:
     Parameters
     ----------
     coords : Tensor
-        Any shape, floating-point; -1 and 1 are the outer edges of the map.
+        ``(..., d)``, floating-point; -1 and 1 are the outer edges of the map.
 
     Returns
     -------
@@ -254,5 +255,5 @@ def to_unit(coords: Tensor) -> Tensor:
     >>> ts.coord.to_unit(torch.tensor([-1.0, -0.5, 1.0]))
     tensor([0.0000, 0.2500, 1.0000])
     """
-    _check_coords("ts.coord.to_unit", coords)
+    check_coords("ts.coord.to_unit", coords)
     return (coords + 1) / 2

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
-from .._checks import check_count, check_tensor, message
+from .._checks import check_count
 
 
 class Encoding(nn.Module, ABC):
@@ -53,13 +53,3 @@ class Encoding(nn.Module, ABC):
         like = next((tensor for tensor in tensors if tensor.is_floating_point()), torch.empty(0))
         with torch.no_grad():
             return int(self(like.new_empty(0, dim)).shape[-1])
-
-
-def check_coords(function: str, coords: Tensor) -> None:
-    """Check coords to be encoded, ``(..., dim)`` of a floating dtype."""
-    check_tensor(function, "coords", coords)
-    if not coords.is_floating_point():
-        remedy = "Integer pixel positions become coordinates with ts.coord.normalize(coord, size)."
-        raise TypeError(message(function, "coords", "a floating-point tensor", coords.dtype, remedy))
-    if coords.ndim == 0:
-        raise ValueError(message(function, "coords", "of shape (..., dim)", "a tensor without dimensions", "Use coords.reshape(1)."))

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from .._checks import check_count, message
-from .base import Encoding, check_coords
+from ..coordinates.convert import check_coords
+from .base import Encoding
 
 _HIGHEST_ORDER = 64
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from .base import Encoding, check_coords
+from ..coordinates.convert import check_coords
+from .base import Encoding
 
 
 def identity(coords: Tensor) -> Tensor:

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from .._checks import check_flag, check_size, message
-from ..coordinates.convert import arithmetic_dtype, to_position
-from .base import Encoding, check_coords
+from ..coordinates.convert import arithmetic_dtype, check_coords, to_position
+from .base import Encoding
 
 
 def nearest_pixel(coords: Tensor, size: Sequence[int], align_corners: bool = False) -> Tensor:

@@ -8,14 +8,16 @@ few pixels outside, into one inside, and says which taps count.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from .._checks import message
 
-__all__ = ["Border", "Boundary", "Reflection", "Zeros", "get_boundary"]
+__all__ = ["Border", "Boundary", "Circular", "Reflection", "Zeros", "get_boundaries"]
 
 
 class Boundary(ABC):
@@ -28,6 +30,9 @@ class Boundary(ABC):
     @abstractmethod
     def resolve(self, index: Tensor, side: int, align_corners: bool) -> tuple[Tensor, Tensor | None]:
         """Index inside of the map, and a mask of the taps that count (None: all of them)."""
+
+    endless: ClassVar[bool] = True
+    """Whether coefficients beyond the edges are not those of pixels inside, so that a filtered map needs a margin."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,8 @@ class Border(Boundary):
 class Reflection(Boundary):
     """The map is mirrored: at the outer edges of its first and last pixels, or (corners aligned) at their centres."""
 
+    endless = False
+
     def fold(self, position: Tensor, side: int, align_corners: bool, reach: int) -> Tensor:
         mirror, span = (0.0, side - 1) if align_corners else (-0.5, side)
         if span == 0:
@@ -67,14 +74,37 @@ class Reflection(Boundary):
         return torch.minimum(phase, 2 * side - 1 - phase), None
 
 
-_BOUNDARIES: dict[str, Boundary] = {"zeros": Zeros(), "border": Border(), "reflection": Reflection()}
+@dataclass(frozen=True)
+class Circular(Boundary):
+    """The map repeats; its period is its number of pixels, whether corners are aligned or not."""
+
+    endless = False
+
+    def fold(self, position: Tensor, side: int, align_corners: bool, reach: int) -> Tensor:
+        # Inside, the remainder would only round.
+        return torch.where((position >= 0) & (position < side), position, torch.remainder(position, side))
+
+    def resolve(self, index: Tensor, side: int, align_corners: bool) -> tuple[Tensor, Tensor | None]:
+        return torch.remainder(index, side), None
 
 
-def get_boundary(function: str, padding_mode: str | Boundary) -> Boundary:
-    """The boundary that a padding mode names."""
+_BOUNDARIES: dict[str, Boundary] = {"zeros": Zeros(), "border": Border(), "reflection": Reflection(), "circular": Circular()}
+
+
+def _get_boundary(function: str, padding_mode: str | Boundary) -> Boundary:
     if isinstance(padding_mode, Boundary):
         return padding_mode
     if not isinstance(padding_mode, str) or padding_mode not in _BOUNDARIES:
-        wanted = f"one of {', '.join(map(repr, _BOUNDARIES))}, or a Boundary"
+        wanted = f"one of {', '.join(map(repr, _BOUNDARIES))}, a Boundary, or one of them per axis"
         raise ValueError(message(function, "padding_mode", wanted, repr(padding_mode), "Check the spelling."))
     return _BOUNDARIES[padding_mode]
+
+
+def get_boundaries(function: str, padding_mode: str | Boundary | Sequence[str | Boundary], rank: int) -> tuple[Boundary, ...]:
+    """The boundary of each axis ``(x, y, ...)`` that a padding mode names, or a sequence of them."""
+    if isinstance(padding_mode, (str, Boundary)) or not isinstance(padding_mode, Sequence):
+        return (_get_boundary(function, padding_mode),) * rank
+    if len(padding_mode) != rank:
+        remedy = "The order is that of the coordinates, (x, y, ...)."
+        raise ValueError(message(function, "padding_mode", f"one name, or {rank} for {rank}-D coords", repr(padding_mode), remedy))
+    return tuple(_get_boundary(function, name) for name in padding_mode)

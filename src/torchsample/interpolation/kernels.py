@@ -6,25 +6,30 @@ and ``weights`` says how much each of them counts, given the fraction ``t = posi
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from .._checks import message
 
-__all__ = ["Cubic", "Kernel", "Linear", "Nearest", "get_kernel"]
+__all__ = ["BSpline", "Cubic", "Kernel", "Linear", "Nearest", "get_kernel"]
 
 
 class Kernel(ABC):
     """How one axis is interpolated."""
 
-    offsets: ClassVar[tuple[int, ...]]
+    offsets: tuple[int, ...]
     """The pixels that count, relative to the anchor."""
 
     selects: ClassVar[bool] = False
     """Whether the result is always one of the map's own values, so that integer maps stay what they are."""
+
+    poles: tuple[float, ...] = ()
+    """Poles of the filter that turns pixels into the coefficients that the kernel weighs; none if it weighs pixels."""
 
     def anchor(self, position: Tensor) -> Tensor:
         """Whole pixel position that the offsets count from."""
@@ -83,6 +88,64 @@ class Cubic(Kernel):
         return self._far(1 + t), self._near(t), self._near(1 - t), self._far(2 - t)
 
 
+def _spline_poles(degree: int) -> tuple[float, ...]:
+    """Poles inside of the unit circle of the inverse of a B-spline sampled at the integers (Unser, Aldroubi and Eden, 1993, table I)."""
+    if degree == 2:
+        return (math.sqrt(8) - 3,)
+    if degree == 3:
+        return (math.sqrt(3) - 2,)
+    inner, outer, shift = (math.sqrt(438976), math.sqrt(304), 19) if degree == 4 else (math.sqrt(4436.25), math.sqrt(26.25), 6.5)
+    square = 664 if degree == 4 else 67.5
+    return math.sqrt(square - inner) + outer - shift, math.sqrt(square + inner) - outer - shift
+
+
+@dataclass(frozen=True)
+class BSpline(Kernel):
+    """Interpolating B-spline: ``degree - 1`` times continuously differentiable, through every pixel.
+
+    It weighs coefficients, which `prefilter` computes from the map.
+
+    Parameters
+    ----------
+    degree : {2, 3, 4, 5}, default: 3
+        Degree of the polynomial pieces.
+    """
+
+    degree: int = 3
+
+    def __post_init__(self) -> None:
+        if self.degree not in (2, 3, 4, 5):
+            remedy = "Degrees 0 and 1 are Nearest() and Linear()."
+            raise ValueError(message("ts.interpolation.BSpline", "degree", "2, 3, 4 or 5", repr(self.degree), remedy))
+
+    @property
+    def offsets(self) -> tuple[int, ...]:  # type: ignore[override]
+        before = self.degree // 2
+        return tuple(range(-before, self.degree + 1 - before))
+
+    @property
+    def poles(self) -> tuple[float, ...]:  # type: ignore[override]
+        return _spline_poles(self.degree)
+
+    def anchor(self, position: Tensor) -> Tensor:
+        return (position + self._shift).floor()
+
+    @property
+    def _shift(self) -> float:
+        """Pieces of even degree join halfway between pixels."""
+        return 0.0 if self.degree % 2 else 0.5
+
+    def weights(self, t: Tensor) -> tuple[Tensor, ...]:
+        # Cox and de Boor's recursion for equally spaced knots, from the last tap to the first.
+        u = t + self._shift
+        pieces = [torch.ones_like(u)]
+        for k in range(1, self.degree + 1):
+            rising = [(u + m) / k * piece for m, piece in enumerate(pieces)]
+            falling = [(k - u - m) / k * piece for m, piece in enumerate(pieces)]
+            pieces = [rising[0], *(rising[m] + falling[m - 1] for m in range(1, k)), falling[-1]]
+        return tuple(reversed(pieces))
+
+
 _KERNELS: dict[str, Kernel] = {
     "nearest": Nearest(),
     "linear": Linear(),
@@ -91,6 +154,10 @@ _KERNELS: dict[str, Kernel] = {
     "cubic": Cubic(),
     "bicubic": Cubic(),
     "tricubic": Cubic(),
+    "bspline2": BSpline(2),
+    "bspline3": BSpline(3),
+    "bspline4": BSpline(4),
+    "bspline5": BSpline(5),
 }
 
 

@@ -1,11 +1,12 @@
-"""Interpolate a map of any rank as differentiable tensor operations: the definition.
+"""Interpolate a map of any rank, and its adjoint, as differentiable tensor operations: the definition.
 
-Each axis turns its positions into *taps*, pixel indices and weights; one gather reads all combinations of the axes'
-taps, and one weighted sum combines them.
+Each axis turns its coordinates into *taps*, pixel indices and weights; the points' taps are all combinations of the axes' taps.
+Interpolating gathers the pixels and sums them, weighted; splatting scatters weighted values to the same pixels.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,100 +14,184 @@ from torch import Tensor
 
 from ..coordinates.convert import to_position
 from .boundary import Boundary
+from .coefficients import from_coefficients, margin, to_coefficients
 from .kernels import Kernel
 
 
 @dataclass(frozen=True)
-class Taps:
-    """The pixels that count at each point along one axis."""
+class Axis:
+    """The rule of one axis: everything about it that does not depend on the points."""
 
-    index: Tensor
-    """``(*points, taps)``, int64, inside of the map."""
-    weight: Tensor
-    """``(*points, taps)``; 0 where the boundary takes a pixel out."""
+    side: int
+    """Pixels along the axis, without the margin of a filtered map."""
+    kernel: Kernel
+    boundary: Boundary
+    align_corners: bool
+
+    @property
+    def margin(self) -> int:
+        """Coefficients before the first pixel and behind the last one."""
+        return margin(self.kernel, self.boundary)
+
+    @property
+    def extent(self) -> int:
+        """Coefficients along the axis; pixels, if the kernel weighs those."""
+        return self.side + 2 * self.margin
+
+    def position(self, x: Tensor) -> Tensor:
+        """Where normalized coordinates lie among the coefficients, folded near to them; NaN where the boundary knows no place."""
+        reach = max(map(abs, self.kernel.offsets))
+        position = to_position(x, self.side, self.align_corners) + self.margin
+        return self.boundary.fold(position, self.extent, self.align_corners, reach)
+
+    def taps(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Weights and indices ``(*points, K)`` of the coefficients that count; a weight is 0 where the boundary takes one out."""
+        position = self.position(x)
+        anchor = self.kernel.anchor(position.detach())
+        weight = torch.stack(self.kernel.weights(position - anchor), dim=-1)
+        offsets = torch.tensor(self.kernel.offsets, device=x.device)
+        index, counts = self.boundary.resolve(anchor.long().unsqueeze(-1) + offsets, self.extent, self.align_corners)
+        return weight if counts is None else weight.where(counts, 0), index
 
 
-def axis_taps(position: Tensor, side: int, kernel: Kernel, boundary: Boundary, align_corners: bool) -> Taps:
-    """Taps of finite, folded positions ``(*points)`` along an axis of ``side`` pixels."""
-    anchor = kernel.anchor(position.detach())
-    weight = torch.stack(kernel.weights(position - anchor), dim=-1)
-    offsets = torch.tensor(kernel.offsets, device=position.device)
-    index, counts = boundary.resolve(anchor.long().unsqueeze(-1) + offsets, side, align_corners)
-    return Taps(index, weight if counts is None else weight.where(counts, 0))
+def make_axes(size: Sequence[int], kernel: Kernel, boundaries: Sequence[Boundary], align_corners: bool) -> tuple[Axis, ...]:
+    """The rules of a map's axes, in the order of coordinates."""
+    return tuple(Axis(side, kernel, boundary, align_corners) for side, boundary in zip(size, boundaries, strict=True))
 
 
-def _outer(factors: list[Tensor]) -> Tensor:
-    """Products ``(*points, K * ... * K)`` of one factor per axis, each ``(*points, K)``."""
-    product = factors[0]
-    for factor in factors[1:]:
+def accumulator(dtype: torch.dtype) -> torch.dtype:
+    """The real dtype in which values of a dtype are weighted and summed, never below float32."""
+    return torch.float64 if dtype in (torch.float64, torch.complex128) else torch.float32
+
+
+def prefilter(featmap: Tensor, axes: Sequence[Axis]) -> Tensor:
+    """Coefficients that the kernel weighs, of a map ``(..., *spatial)``; the map itself if it weighs pixels."""
+    if axes[0].kernel.poles:
+        featmap = featmap.to(torch.promote_types(featmap.dtype, accumulator(featmap.dtype)))
+        for dim, axis in enumerate(axes, start=1):
+            featmap = to_coefficients(featmap, featmap.ndim - dim, axis.kernel, axis.boundary, axis.align_corners)
+    return featmap
+
+
+def _prefilter_adjoint(coefficients: Tensor, axes: Sequence[Axis]) -> Tensor:
+    if axes[0].kernel.poles:
+        for dim, axis in enumerate(axes, start=1):
+            place = coefficients.ndim - dim
+            coefficients = from_coefficients(coefficients, place, axis.side, axis.kernel, axis.boundary, axis.align_corners)
+    return coefficients
+
+
+def _split(coords: Tensor, dtype: torch.dtype, axes: Sequence[Axis]) -> tuple[list[Tensor], Tensor]:
+    """Coordinates per axis, in the precision for arithmetic, and where a point has no place; there they are set to 0."""
+    coords = coords.to(torch.promote_types(coords.dtype, dtype))
+    columns = coords.unbind(-1)
+    undefined = torch.stack([axis.position(x).isnan() for axis, x in zip(axes, columns, strict=True)]).any(0)
+    return [x.masked_fill(undefined, 0) for x in columns], undefined
+
+
+def _outer(factors: Sequence[Tensor]) -> Tensor:
+    """Products ``(*points, K * ... * K)`` of one factor ``(*points, K)`` per axis ``(x, y, ...)``, in the order of the map."""
+    product = factors[-1]
+    for factor in reversed(factors[:-1]):
         product = (product.unsqueeze(-1) * factor.unsqueeze(-2)).flatten(-2)
     return product
 
 
-def _gather(featmap: Tensor, batch: tuple[Tensor, ...], indices: list[Tensor]) -> Tensor:
-    """Read ``(*points, K * ... * K, c)``: every combination of one index ``(*points, K)`` per axis of the map."""
+def _address(batch: Sequence[Tensor], indices: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Index ``(*points, K, ..., K)`` into ``(*batch, *spatial)``: every combination of the axes' taps, in the order of the map."""
     rank = len(indices)
-    spread = [index[(..., *[None] * axis, slice(None), *[None] * (rank - 1 - axis))] for axis, index in enumerate(indices)]
-    where = [index[(..., *[None] * rank)] for index in batch] + spread
-    return featmap.movedim(-rank - 1, -1)[tuple(where)].flatten(-1 - rank, -2)
+    spread = [index[(..., *[None] * axis, slice(None), *[None] * (rank - 1 - axis))] for axis, index in enumerate(reversed(indices))]
+    return (*(index[(..., *[None] * rank)] for index in batch), *spread)
 
 
-def _weighted_sum(values: Tensor, weight: Tensor) -> Tensor:
-    """Sum ``(*points, K, *features)`` over the taps; a pixel without weight has no say, be it NaN or infinite."""
-    taps = weight.ndim - 1
-    weight = weight[(..., *[None] * (values.ndim - weight.ndim))]
-    silent = (weight == 0) & ~values.isfinite()
-    return (weight * values.masked_fill(silent, 0)).sum(taps)
+def _like(weight: Tensor, values: Tensor) -> Tensor:
+    """The weights with the trailing dimensions of the values: channels, and the two parts of complex ones."""
+    return weight[(..., *[None] * (values.ndim - weight.ndim))]
 
 
-def _combine(values: Tensor, weight: Tensor) -> Tensor:
-    """Sum the taps ``(*points, K, c)`` in the precision of the weights; real and imaginary parts are features of their own."""
-    if not values.is_complex():
-        return _weighted_sum(values.to(weight.dtype), weight)
-    parts = torch.view_as_real(values.to(weight.dtype.to_complex()))
-    return torch.view_as_complex(_weighted_sum(parts, weight))
+def _real(values: Tensor, dtype: torch.dtype) -> Tensor:
+    """Values in the dtype of the sum; real and imaginary parts are features of their own."""
+    return torch.view_as_real(values.to(torch.promote_types(dtype, torch.complex32))) if values.is_complex() else values.to(dtype)
 
 
-def interpolate(
-    coords: Tensor,
-    featmap: Tensor,
-    batch: tuple[Tensor, ...],
-    kernel: Kernel,
-    boundary: Boundary,
-    align_corners: bool,
-) -> Tensor:
-    """Values ``(*points, c)`` of a map at normalized coordinates.
+def _hush(values: Tensor, weight: Tensor) -> Tensor:
+    """A pixel without weight has no say, be it NaN or infinite."""
+    return values.masked_fill((_like(weight, values) == 0) & ~values.isfinite(), 0)
+
+
+def _restore(values: Tensor, dtype: torch.dtype) -> Tensor:
+    return (torch.view_as_complex(values) if dtype.is_complex else values).to(dtype)
+
+
+def _gather(featmap: Tensor, batch: Sequence[Tensor], indices: Sequence[Tensor]) -> Tensor:
+    """Read ``(*points, K * ... * K, c)``."""
+    rank = len(indices)
+    return featmap.movedim(-rank - 1, -1)[_address(batch, indices)].flatten(-1 - rank, -2)
+
+
+def interpolate(coords: Tensor, featmap: Tensor, batch: Sequence[Tensor], axes: Sequence[Axis]) -> Tensor:
+    """Values ``(*points, c)`` of a map of coefficients at normalized coordinates, in the dtype of the sum.
 
     Parameters
     ----------
     coords : Tensor
         ``(*points, d)``, floating-point.
     featmap : Tensor
-        ``(*batch, c, *spatial)``, any dtype; integers and bools only with a kernel that selects.
-    batch : tuple of Tensor
+        ``(*batch, c, *spatial)`` as `prefilter` gives it, any dtype; integers and bools only with a kernel that selects.
+    batch : sequence of Tensor
         For each batch dimension of the map, the index of each point's map, int64; they broadcast against ``points``.
-    kernel, boundary, align_corners
-        The rule of each axis.
+    axes : sequence of Axis
+        The rule of each axis ``(x, y, ...)``.
     """
-    weighs = featmap.is_floating_point() or featmap.is_complex()
-    accumulator = torch.promote_types(featmap.dtype.to_real(), torch.float32) if weighs else torch.float32
-    coords = coords.to(torch.promote_types(coords.dtype, accumulator))
-    sides = featmap.shape[-coords.shape[-1] :]
-    reach = max(map(abs, kernel.offsets))
+    columns, undefined = _split(coords, accumulator(featmap.dtype), axes)
+    weights, indices = zip(*(axis.taps(x) for axis, x in zip(axes, columns, strict=True)), strict=True)
+    values, weight = _gather(featmap, batch, indices), _outer(weights)
+    if not (values.is_floating_point() or values.is_complex()):
+        return values.squeeze(-2).masked_fill((weight == 0) | undefined.unsqueeze(-1), 0)
+    dtype = accumulator(values.dtype)
+    total = _sum(_hush(_real(values, dtype), weight), weight.to(dtype))
+    return _restore(total.masked_fill(_like(undefined, total), torch.nan), values.dtype)
 
-    # Coordinates are (x, y, ...), spatial dimensions (..., h, w).
-    positions = [
-        boundary.fold(to_position(axis, side, align_corners), side, align_corners, reach)
-        for axis, side in zip(reversed(coords.unbind(-1)), sides, strict=True)
-    ]
-    undefined = torch.stack([position.isnan() for position in positions]).any(0)
-    taps = [
-        axis_taps(position.masked_fill(undefined, 0), side, kernel, boundary, align_corners)
-        for position, side in zip(positions, sides, strict=True)
-    ]
-    values = _gather(featmap, batch, [tap.index for tap in taps])
-    weight = _outer([tap.weight for tap in taps])
-    undefined = undefined.unsqueeze(-1)
-    if not weighs:
-        return values.squeeze(-2).masked_fill((weight == 0) | undefined, 0)
-    return _combine(values, weight.to(accumulator)).masked_fill(undefined, torch.nan).to(featmap.dtype)
+
+def _sum(values: Tensor, weight: Tensor) -> Tensor:
+    """Sum ``(*points, K, *features)`` over the taps."""
+    return (_like(weight, values) * values).sum(weight.ndim - 1)
+
+
+def interpolate_with_jacobian(coords: Tensor, featmap: Tensor, batch: Sequence[Tensor], axes: Sequence[Axis]) -> tuple[Tensor, Tensor]:
+    """Values as `interpolate` gives them, and their derivatives ``(*points, c, d)`` by the coordinates, from one gather."""
+    dtype = accumulator(featmap.dtype)
+    columns, undefined = _split(coords, dtype, axes)
+    weights, slopes, indices = [], [], []
+    for axis, x in zip(axes, columns, strict=True):
+        # The derivative of taps along one is the slope of every weight; the indices come along.
+        weight, slope, index = torch.func.jvp(axis.taps, (x,), (torch.ones_like(x),), has_aux=True)  # type: ignore[misc]
+        weights.append(weight)
+        slopes.append(slope)
+        indices.append(index)
+    weight = _outer(weights)
+    values = _hush(_real(_gather(featmap, batch, indices), dtype), weight)
+    totals = [_sum(values, weight.to(dtype))]
+    for number, slope in enumerate(slopes):
+        totals.append(_sum(values, _outer([*weights[:number], slope, *weights[number + 1 :]]).to(dtype)))
+    totals = [_restore(total.masked_fill(_like(undefined, total), torch.nan), featmap.dtype) for total in totals]
+    return totals[0], torch.stack(totals[1:], dim=-1)
+
+
+def scatter(coords: Tensor, values: Tensor, batch: Sequence[Tensor], batch_shape: Sequence[int], axes: Sequence[Axis]) -> Tensor:
+    """The adjoint of `prefilter` and `interpolate`: a map ``(*batch, c, *spatial)`` from values ``(*points, c)``, in the dtype of the sum.
+
+    A point that has no place contributes nothing.
+    """
+    dtype, rank = accumulator(values.dtype), len(axes)
+    columns, undefined = _split(coords, dtype, axes)
+    weights, indices = zip(*(axis.taps(x) for axis, x in zip(axes, columns, strict=True)), strict=True)
+    weight = _outer(weights).masked_fill(undefined.unsqueeze(-1), 0).to(dtype)
+    parts = _real(values, dtype).unsqueeze(weight.ndim - 1)
+    contributions = _like(weight, parts) * _hush(parts, weight)
+    points, features = contributions.shape[: weight.ndim - 1], contributions.shape[weight.ndim :]
+    contributions = contributions.reshape(*points, *[len(axes[0].kernel.offsets)] * rank, *features)
+    canvas = contributions.new_zeros(*batch_shape, *(axis.extent for axis in reversed(axes)), *features)
+    canvas = canvas.index_put(_address(batch, indices), contributions, accumulate=True)
+    featmap = _restore(canvas, torch.promote_types(values.dtype, dtype)).movedim(-1, -rank - 1)
+    return _prefilter_adjoint(featmap, axes)

@@ -1,0 +1,8 @@
+"""The contract of sampling: checks, shapes and dtypes; the arithmetic is in `interpolation`."""
+
+from .jacobian import sample_with_jacobian
+from .prefilter import prefilter
+from .sample import sample, sample2d, sample3d
+from .splat import splat
+
+__all__ = ["prefilter", "sample", "sample2d", "sample3d", "sample_with_jacobian", "splat"]

@@ -1,0 +1,151 @@
+"""The shape rule, and everything else that coords and maps must be, checked once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from .._checks import check_flag, check_tensor, message
+from ..coordinates.convert import check_coords
+from ..interpolation.boundary import Boundary, get_boundaries
+from ..interpolation.kernels import Kernel, get_kernel
+from ..interpolation.reference import Axis, make_axes
+
+Mode = Literal["nearest", "linear", "bilinear", "trilinear", "cubic", "bicubic", "tricubic", "bspline2", "bspline3", "bspline4", "bspline5"]
+PaddingName = Literal["zeros", "border", "reflection", "circular"]
+PaddingMode = PaddingName | Boundary | Sequence[PaddingName | Boundary]
+Place = tuple[int, tuple[Tensor, ...]]
+"""How many batch dimensions a result has, and per batch dimension of the map which one each point reads."""
+
+SHAPE_RULE = (
+    "The last dimension of `coords` is the rank d; the map is (*batch, c, *spatial) with d spatial dimensions and at least one"
+    " batch dimension, and coords are (*batch, *points, d) with at least one point dimension."
+)
+
+
+def check_device(function: str, argument: str, device: torch.device, other: str, other_device: torch.device) -> None:
+    if device != other_device:
+        wanted = f"on the device of `{other}`, {other_device}"
+        raise ValueError(message(function, argument, wanted, device, "Move one of them with .to(device)."))
+
+
+def check_interpolable(function: str, argument: str, tensor: Tensor) -> None:
+    if not (tensor.is_floating_point() or tensor.is_complex()):
+        remedy = f"Sample labels with mode='nearest', or convert them with {argument}.float()."
+        raise TypeError(message(function, argument, "floating-point or complex to be interpolated", tensor.dtype, remedy))
+
+
+def read_rule(
+    function: str,
+    coords: Tensor,
+    featmap: Tensor,
+    mode: str | Kernel,
+    padding_mode: PaddingMode,
+    align_corners: bool,
+    prefilter: bool,
+) -> tuple[Axis, ...]:
+    """Check everything but the shapes, and make the rule of each axis."""
+    kernel = get_kernel(function, mode)
+    check_flag(function, "align_corners", align_corners)
+    check_flag(function, "prefilter", prefilter)
+    check_coords(function, coords)
+    if coords.shape[-1] == 0:
+        raise ValueError(message(function, "coords", "of shape (..., d), d at least 1", f"shape {tuple(coords.shape)}", SHAPE_RULE))
+    check_tensor(function, "featmap", featmap)
+    check_device(function, "coords", coords.device, "featmap", featmap.device)
+    rank = coords.shape[-1]
+    boundaries = get_boundaries(function, padding_mode, rank)
+    if not kernel.selects:
+        check_interpolable(function, "featmap", featmap)
+    if featmap.ndim <= rank:
+        return make_axes((1,) * rank, kernel, boundaries, align_corners)
+    axes = make_axes(featmap.shape[-rank:][::-1], kernel, boundaries, align_corners)
+    if not prefilter:
+        axes = make_axes([axis.side - 2 * axis.margin for axis in axes], kernel, boundaries, align_corners)
+    if min(axis.side for axis in axes) < 1:
+        wanted = "at least one pixel wide along every axis" + ("" if prefilter else ", besides the margin of ts.prefilter")
+        remedy = "There is nothing to sample in a map without pixels."
+        raise ValueError(message(function, "featmap", wanted, f"shape {tuple(featmap.shape)}", remedy))
+    return axes
+
+
+def _batch_dims(function: str, coords: Tensor, featmap: Tensor) -> int:
+    """Number of batch dimensions of the map, after checking that coords fit it."""
+    rank = coords.shape[-1]
+    shapes = f"coords {tuple(coords.shape)} and featmap {tuple(featmap.shape)}"
+    n_batch = featmap.ndim - 1 - rank
+    if n_batch < 1:
+        wanted = f"at least {rank + 2}-dimensional for {rank}-D coords"
+        remedy = f"{SHAPE_RULE} For a map without a batch there is {function}.nobatch."
+        raise ValueError(message(function, "featmap", wanted, shapes, remedy))
+    if coords.ndim < n_batch + 2:
+        wanted = f"at least {n_batch + 2}-dimensional, points and batch, for this map"
+        remedy = f"{SHAPE_RULE} Flat points of several maps go with batch_index=."
+        raise ValueError(message(function, "coords", wanted, shapes, remedy))
+    check_broadcast(function, coords, featmap.shape[:n_batch], shapes)
+    return n_batch
+
+
+def check_broadcast(function: str, coords: Tensor, batch: Sequence[int], shapes: str) -> None:
+    for mine, other in zip(coords.shape, batch, strict=False):
+        if mine != other and mine != 1 and other != 1:
+            wanted = f"of a batch shape that broadcasts with {tuple(batch)}"
+            remedy = "Batch dimensions must be equal, or 1 in one of the two."
+            raise ValueError(message(function, "coords", wanted, shapes, remedy))
+
+
+def map_indices(batch: Sequence[int], n_points: int, device: torch.device) -> tuple[Tensor, ...]:
+    """Per batch dimension, which map each point reads; one map for many grids is read, not repeated."""
+    return tuple(torch.arange(side, device=device).reshape(-1, *[1] * (len(batch) - 1 - dim + n_points)) for dim, side in enumerate(batch))
+
+
+def _is_concrete(tensor: Tensor) -> bool:
+    """Whether the values can be looked at: not while tracing, vectorizing, or without data."""
+    return not (torch.compiler.is_compiling() or torch._C._functorch.is_batchedtensor(tensor) or tensor.is_meta)
+
+
+def _check_batch_index(function: str, coords: Tensor, featmap: Tensor, batch_index: Tensor) -> None:
+    check_tensor(function, "batch_index", batch_index)
+    if batch_index.dtype not in (torch.int64, torch.int32):
+        remedy = "Convert it with batch_index.long()."
+        raise TypeError(message(function, "batch_index", "int64 or int32", batch_index.dtype, remedy))
+    rank = coords.shape[-1]
+    if coords.ndim != 2 or featmap.ndim != rank + 2:
+        wanted = "(n, d) and featmap (b, c, *spatial) where batch_index is given"
+        got = f"coords {tuple(coords.shape)} and featmap {tuple(featmap.shape)}"
+        raise ValueError(message(function, "coords", wanted, got, "Leave batch_index out for points in batches."))
+    if batch_index.shape != coords.shape[:1]:
+        wanted = f"of shape ({coords.shape[0]},), one map per point"
+        raise ValueError(message(function, "batch_index", wanted, f"shape {tuple(batch_index.shape)}", "Give each point its map."))
+    check_device(function, "batch_index", batch_index.device, "featmap", featmap.device)
+    if batch_index.numel() and _is_concrete(batch_index):
+        low, high = (int(bound) for bound in batch_index.aminmax())
+        if low < 0 or high >= featmap.shape[0]:
+            wanted = f"between 0 and {featmap.shape[0] - 1}"
+            raise ValueError(message(function, "batch_index", wanted, f"values from {low} to {high}", "Count the maps from 0."))
+
+
+def place_batched(function: str, coords: Tensor, featmap: Tensor, batch_index: Tensor | None) -> Place:
+    """Check coords against a map with batch dimensions."""
+    if batch_index is not None:
+        _check_batch_index(function, coords, featmap, batch_index)
+        return 0, (batch_index.long(),)
+    n_batch = _batch_dims(function, coords, featmap)
+    return n_batch, map_indices(featmap.shape[:n_batch], coords.ndim - 1 - n_batch, coords.device)
+
+
+def place_single(function: str, coords: Tensor, featmap: Tensor) -> Place:
+    """Check coords against a map without a batch."""
+    rank = coords.shape[-1]
+    if featmap.ndim != rank + 1 or coords.ndim < 2:
+        wanted = f"a map (c, *spatial) of {rank + 1} dimensions for {rank}-D coords (*points, {rank})"
+        got = f"coords {tuple(coords.shape)} and featmap {tuple(featmap.shape)}"
+        remedy = f"For a map with a batch there is {function.removesuffix('.nobatch')}."
+        raise ValueError(message(function, "featmap", wanted, got, remedy))
+    return 0, ()
+
+
+Placing = Callable[[Tensor, Tensor], Place]
