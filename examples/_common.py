@@ -153,7 +153,8 @@ def add_common_arguments(parser: argparse.ArgumentParser, output: str) -> None:
     add = parser.add_argument
     add("--seed", type=whole(0, 2**63 - 1), default=0, help="seed of all random numbers (default: %(default)s)")
     add("--device", type=usable_device, default="cpu", help="where to compute: cpu, cuda, mps (default: %(default)s)")
-    add("--threads", type=whole(1), help="CPU threads; 1 is faster where other programs keep the cores busy (default: PyTorch's choice)")
+    # Not PyTorch's choice, a thread per core: in steps as short as these, threads that wait for a busy core cost more than they bring.
+    add("--threads", type=whole(1), default=1, help="CPU threads; more are faster if nothing else is running (default: %(default)s)")
     add(
         "--output", type=picture_path, default=output, metavar="FILE", help="picture to write; its folder is created (default: %(default)s)"
     )
@@ -162,5 +163,4 @@ def add_common_arguments(parser: argparse.ArgumentParser, output: str) -> None:
 def prepare(args: argparse.Namespace) -> None:
     """Apply the seed and the number of threads."""
     torch.manual_seed(args.seed)
-    if args.threads is not None:
-        torch.set_num_threads(args.threads)
+    torch.set_num_threads(args.threads)

@@ -31,18 +31,6 @@ from _common import (
     two_rows,
     whole,
 )
-    add_common_arguments,
-    bundled_photo,
-    frame_detail,
-    open_photo,
-    psnr,
-    save_figure,
-    show,
-    show_detail,
-    to_map,
-    two_rows,
-    whole,
-)
 
 TRAINING = ("chelsea", "coffee", "rocket", "stereo_motorcycle")
 EXAMPLES = """examples:
