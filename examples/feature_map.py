@@ -117,7 +117,12 @@ def parse_arguments() -> tuple[argparse.ArgumentParser, argparse.Namespace]:
     add("--steps", type=whole(1), default=800, help="training steps (default: %(default)s)")
     add("--batch", type=whole(1), default=4, help="photographs per training step (default: %(default)s)")
     add("--points", type=whole(1), default=2048, help="coordinates per photograph and training step (default: %(default)s)")
-    add("--order", type=whole(1, 64), default=8, help="octaves of the encoding; 8 tell a quarter of a pixel (default: %(default)s)")
+    add(
+        "--order",
+        type=whole(1, 64),
+        default=8,
+        help="octaves of the encoding; 2**order should be about 4*size/scale (default: %(default)s)",
+    )
     add_common_arguments(parser, "feature_map.png")
     return parser, parser.parse_args()
 
