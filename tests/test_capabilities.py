@@ -5,12 +5,12 @@ import io
 
 import pytest
 import torch
-from capabilities import FLOATS, LABELS, MODES, PADDINGS, RANKS, dtype_outcome, is_run
 from torch.autograd import gradcheck, gradgradcheck
 from torch.func import hessian, jacfwd, jacrev, vmap
 from torch.testing import assert_close
 
 import torchsample as ts
+from capabilities import FLOATS, LABELS, MODES, PADDINGS, RANKS, dtype_outcome, is_run
 
 SPATIAL = {1: (4,), 2: (2, 3), 3: (2, 3, 2), 4: (2, 2, 1, 3)}
 every_cell = pytest.mark.parametrize(

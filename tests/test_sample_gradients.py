@@ -73,3 +73,15 @@ def test_pixel_without_weight_does_not_spoil_coordinate_gradients():
     featmap = featmap.clone()
     featmap[..., 6:] = torch.nan
     assert torch.equal(torch.autograd.grad(ts.sample(coords, featmap).sum(), coords)[0], expected)
+
+
+def test_kinks_take_the_slope_towards_larger_coordinates():
+    """At a pixel centre, the slope of the linear piece that begins there; beyond the last one the border is flat."""
+    signal = torch.tensor([1.0, 2.0, 5.0, 4.0, 8.0], dtype=torch.float64)
+    coords = ts.coord.full(1, (5,), align_corners=True, dtype=torch.float64).requires_grad_()
+    for padding_mode, last in (("border", 0.0), ("zeros", -8.0), ("reflection", -4.0), ("circular", -7.0)):
+        values = ts.sample(coords, signal.reshape(1, 1, 5), padding_mode=padding_mode, align_corners=True)
+        (slopes,) = torch.autograd.grad(values.sum(), coords)
+        # A pixel is 2 / 4 wide in these coordinates.
+        expected = torch.cat([signal.diff(), torch.tensor([last], dtype=torch.float64)])
+        assert_close(slopes.flatten() / 2, expected)

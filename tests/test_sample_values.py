@@ -152,6 +152,13 @@ def test_infinity_is_far_outside(mode, padding_mode):
     assert_close(got, ts.sample(finite, featmap, mode, padding_mode))
 
 
+@pytest.mark.parametrize("padding_mode", ["zeros", "border"])
+def test_single_pixel_with_aligned_corners_is_everywhere(padding_mode):
+    coords = torch.tensor([[[0.0], [0.7], [-5.0], [torch.inf], [torch.nan]]])
+    values = ts.sample(coords, torch.full((1, 1, 1), 3.0), "bilinear", padding_mode, align_corners=True)
+    assert_close(values.flatten(), torch.tensor([3.0, 3.0, 3.0, 3.0, torch.nan]), equal_nan=True)
+
+
 @pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
 def test_pixel_without_weight_has_no_say(mode):
     featmap = make_map(2)

@@ -42,6 +42,9 @@ def to_position(coord: Tensor, side: int, align_corners: bool) -> Tensor:
     ``x * n / 2 + (n - 1) / 2`` (with ``n - 1`` in the place of the first ``n`` for ``align_corners=True``)
     rounds only twice, where the usual ``((x + 1) * n - 1) / 2`` loses the low bits of ``x`` first.
     """
+    if align_corners and side == 1:
+        # A map without extent: every place is its only pixel, the infinitely far one too.
+        return 0 * coord.clamp(-1, 1)
     return coord * ((side - align_corners) / 2) + (side - 1) / 2
 
 

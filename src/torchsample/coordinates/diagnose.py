@@ -30,14 +30,15 @@ def _suspicions(points: Tensor, size: tuple[int, ...]) -> Iterator[str]:
             yield f"coords look like pixel positions (row, col); ts.coord.from_row_col turns them, then ts.coord.normalize(..., {size})"
 
 
-def _looks_transposed(coords: Tensor, rank: int) -> bool:
-    """Whether a grid of points changes its x along the map's y, and its y along x."""
-    grid = coords[(0,) * (coords.ndim - 1 - rank)]
+def _looks_transposed(grid: Tensor) -> bool:
+    """Whether a grid ``(*spatial, d)`` of points changes its coordinates along the axes in reversed order, and hardly along others."""
+    rank = grid.shape[-1]
     if min(grid.shape[:-1]) < 2:
         return False
-    along = torch.stack([grid.diff(dim=rank - 1 - axis).abs().flatten(0, -2).mean(0) for axis in range(rank)])
-    # Row a: how much each coordinate changes along axis a.
-    return bool((along.argmax(1) == torch.arange(rank - 1, -1, -1, device=along.device)).all())
+    changes = torch.stack([grid.diff(dim=dim).abs().flatten(0, -2).mean(0) for dim in range(rank)])
+    # Row i: how much each coordinate changes along dimension i, which belongs to the coordinate rank - 1 - i.
+    diagonal = changes.diagonal()
+    return bool((diagonal > 4 * (changes.sum(1) - diagonal)).all())
 
 
 def diagnose(coords: Tensor, featmap: Tensor) -> None:
@@ -86,7 +87,8 @@ def diagnose(coords: Tensor, featmap: Tensor) -> None:
     found = list(_suspicions(points, size)) if len(points) else []
     if len(points) < _ENOUGH:
         found = [suspicion for suspicion in found if "pixel" in suspicion]
-    if rank > 1 and coords.ndim > rank and len(points) >= _ENOUGH and _looks_transposed(coords.detach(), rank):
+    is_grid = rank > 1 and coords.ndim == featmap.ndim and len(points) >= _ENOUGH
+    if is_grid and _looks_transposed(coords.detach()[(0,) * (coords.ndim - 1 - rank)]):
         found.append("x and y look swapped: x, the first coordinate, changes along the rows of the grid; see ts.coord.from_row_col")
     for suspicion in found:
         warnings.warn(f"{function}: {suspicion}", UserWarning, stacklevel=2)

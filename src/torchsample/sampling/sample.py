@@ -198,7 +198,8 @@ def _check_rank(function: str, coords: Tensor, rank: int) -> None:
 def _with_rank(call: Callable[_Call, Tensor], function: str, rank: int) -> Callable[_Call, Tensor]:
     @functools.wraps(call)
     def checked(*args: _Call.args, **kwargs: _Call.kwargs) -> Tensor:
-        _check_rank(function, args[0] if args else kwargs["coords"], rank)  # type: ignore[arg-type]
+        if args or "coords" in kwargs:
+            _check_rank(function, args[0] if args else kwargs["coords"], rank)  # type: ignore[arg-type]
         return call(*args, **kwargs)
 
     single = function.endswith(".nobatch")
