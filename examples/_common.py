@@ -156,7 +156,12 @@ def add_common_arguments(parser: argparse.ArgumentParser, output: str) -> None:
     # Not PyTorch's choice, a thread per core: in steps as short as these, threads that wait for a busy core cost more than they bring.
     add("--threads", type=whole(1), default=1, help="CPU threads; more are faster if nothing else is running (default: %(default)s)")
     add(
-        "--output", type=picture_path, default=output, metavar="FILE", help="picture to write; its folder is created (default: %(default)s)"
+        "-o",
+        "--output",
+        type=picture_path,
+        default=output,
+        metavar="FILE",
+        help="picture to write; its folder is created (default: %(default)s)",
     )
 
 

@@ -150,7 +150,6 @@ def test_export(mode, padding_mode):
 @pytest.mark.parametrize("mode", [mode for mode in MODES if is_run(mode, 2, "ONNX")])
 def test_onnx(mode, padding_mode):
     """Another machine gets the same numbers, from standard operators only."""
-    onnxruntime = pytest.importorskip("onnxruntime")
     model = Sampler(mode, padding_mode)
     coords, featmap = (tensor.float() for tensor in make(2, False, batch=2, n=3))
     shapes = {"coords": {0: "batch", 1: "points"}, "featmap": {0: "batch"}}
