@@ -20,6 +20,13 @@ def _seed():
     torch.manual_seed(0)
 
 
+def pytest_collection_modifyitems(items):
+    """Blocks of one document build on each other, so one process runs them all; tests go wherever there is time."""
+    for item in items:
+        if item.path.suffix == ".md" or item.path.parent.name != "tests":
+            item.add_marker(pytest.mark.xdist_group(str(item.path)))
+
+
 readme = Sybil(parsers=[PythonCodeBlockParser()], patterns=["README.md"])
 docstrings = Sybil(parsers=[DocTestParser(optionflags=ELLIPSIS)], patterns=["src/**/*.py"])
 pytest_collect_file = (readme + docstrings).pytest()

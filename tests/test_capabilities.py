@@ -3,6 +3,7 @@
 import functools
 import io
 
+import onnxruntime
 import pytest
 import torch
 from torch.autograd import gradcheck, gradgradcheck
