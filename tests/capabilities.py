@@ -28,7 +28,7 @@ TRANSFORMS = {
     "vmap": (RANKS, "over coords, maps and both"),
     "jacrev, jacfwd": (RANKS, "agree"),
     "hessian": (RANKS, "forward over reverse agrees with double backward"),
-    "compile": (RANKS, "one graph, dynamic sizes; prefilter inside of it at rank 1"),
+    "compile": ((1, 3), "one graph, dynamic sizes; prefilter inside of it at rank 1"),
     "export": ((2,), "dynamic batch and points"),
     "ONNX": ((2,), "standard operators, run by onnxruntime"),
 }

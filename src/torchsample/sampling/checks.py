@@ -32,6 +32,15 @@ def check_device(function: str, argument: str, device: torch.device, other: str,
         raise ValueError(message(function, argument, wanted, device, "Move one of them with .to(device)."))
 
 
+def _kind(dtype: torch.dtype) -> int:
+    return 0 if dtype == torch.bool else 3 if dtype.is_complex else 2 if dtype.is_floating_point else 1
+
+
+def can_hold(dtype: torch.dtype, other: torch.dtype) -> bool:
+    """Whether a dtype is of the kind of another, or a wider one: `torch.can_cast`, which compilers do not trace."""
+    return _kind(other) <= _kind(dtype)
+
+
 def check_interpolable(function: str, argument: str, tensor: Tensor) -> None:
     if not (tensor.is_floating_point() or tensor.is_complex()):
         remedy = f"Sample labels with mode='nearest', or convert them with {argument}.float()."

@@ -14,7 +14,7 @@ from .._nobatch import WithNobatch, with_nobatch
 from ..coordinates.convert import check_coords, inside
 from ..interpolation import reference
 from ..interpolation.kernels import Kernel
-from .checks import Mode, PaddingMode, Placing, check_device, place_batched, place_single, read_rule
+from .checks import Mode, PaddingMode, Placing, can_hold, check_device, place_batched, place_single, read_rule
 
 Encoder = Callable[[Tensor], Tensor]
 Fill = float | Sequence[float] | Tensor
@@ -30,7 +30,7 @@ def _fill(function: str, values: Tensor, coords: Tensor, fill: Fill) -> Tensor:
     if colour.shape not in ((), (n_channels,)):
         wanted = f"a number, or one for each of the {n_channels} channels"
         raise ValueError(message(function, "fill", wanted, f"shape {tuple(colour.shape)}", "Leave it out to fill nothing."))
-    if not torch.can_cast(colour.dtype, values.dtype):
+    if not can_hold(values.dtype, colour.dtype):
         wanted = f"of a dtype that can be cast to the map's {values.dtype}"
         raise TypeError(message(function, "fill", wanted, colour.dtype, "Fill a label map with a label."))
     outside = ~inside(coords)
@@ -51,7 +51,7 @@ def _encode(function: str, encoder: Encoder, coords: Tensor, values: Tensor) -> 
         wanted = f"a callable from coords {tuple(coords.shape)} to a tensor ({shape}, features)"
         raise ValueError(message(function, "encoder", wanted, got, "Keep all dimensions of coords but the last."))
     check_device(function, "encoder", encoded.device, "featmap", values.device)
-    if not torch.can_cast(encoded.dtype, values.dtype):
+    if not can_hold(values.dtype, encoded.dtype):
         wanted = f"a callable whose output can be cast to the map's dtype {values.dtype}"
         remedy = "Sample labels without an encoder, or convert the map with featmap.float()."
         raise TypeError(message(function, "encoder", wanted, encoded.dtype, remedy))
