@@ -45,6 +45,15 @@ def test_clip():
     assert_close(ts.coord.unnormalize(coords, 4, clip=True), torch.tensor([[0.0, 0.0], [3.0, 3.0], [1.5, 1.5]]))
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("side", [300, 480, 640, 3000, 2**24 + 4])
+def test_clip_stays_on_the_map_when_it_is_rounded(side, dtype):
+    if side - 1 <= torch.finfo(dtype).max:
+        position = ts.coord.unnormalize(torch.tensor([-1.0, 1.0, 9.0], dtype=dtype), side, clip=True)
+        assert position.double().min() >= 0
+        assert position.double().max() <= side - 1
+
+
 def test_one_pixel_with_aligned_corners_is_the_centre():
     for position in (torch.tensor([0]), torch.tensor([0.0, 0.3, -4.0])):
         assert torch.equal(ts.coord.normalize(position, 1, align_corners=True), torch.zeros(len(position)))

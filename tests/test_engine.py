@@ -166,11 +166,34 @@ class TestFill:
         coords = torch.tensor([[[torch.nan, 0.0], [2.0, 0.0], [0.0, 0.0]]])
         labels = torch.full((1, 1, 3, 3), 5, dtype=torch.uint8)
         assert ts.sample(coords, labels, "nearest", fill=255).flatten().tolist() == [255, 255, 5]
-        with pytest.raises(TypeError, match=r"ts\.sample: `fill` must be of a dtype"):
+        with pytest.raises(TypeError, match=r"ts\.sample: `fill` must be a number that"):
             ts.sample(coords, labels, "nearest", fill=0.5)
 
+    @pytest.mark.parametrize(
+        ("fill", "dtype"),
+        [
+            (300, torch.uint8),
+            (-1, torch.uint8),
+            (1e6, torch.float16),
+            (2**63, torch.int64),
+            ("red", torch.float32),
+            ([1, [2]], torch.float32),
+        ],
+    )
+    def test_what_the_map_cannot_hold(self, fill, dtype):
+        with pytest.raises((TypeError, ValueError), match=r"ts\.sample: `fill` must be a number that torch\.\w+ can hold"):
+            ts.sample(torch.tensor([[[2.0]]]), torch.zeros(1, 1, 4, dtype=dtype), "nearest", fill=fill)
+
+    def test_is_not_rounded(self):
+        """Not to float32 on the way to a double map."""
+        outside = torch.tensor([[[2.0]]])
+        assert ts.sample(outside, torch.zeros(1, 1, 4).double(), fill=0.1).item() == 0.1
+        assert ts.sample(outside, torch.zeros(1, 1, 4).double(), fill=[0.1]).item() == 0.1
+        assert ts.sample(outside, torch.zeros(1, 1, 4).half(), fill=torch.inf).item() == torch.inf
+        assert ts.sample(outside, torch.zeros(1, 1, 4).to(torch.uint16), "nearest", fill=65535).item() == 65535
+
     def test_shape(self):
-        with pytest.raises(ValueError, match=r"ts\.sample: `fill` must be a number, or one for each of the 3 channels"):
+        with pytest.raises(ValueError, match=r"ts\.sample: `fill` must be a number .* or one for each of the 3 channels"):
             ts.sample(torch.zeros(1, 1, 2), torch.zeros(1, 3, 4, 4), fill=[0.0, 1.0])
 
     def test_gradients(self):
@@ -303,6 +326,31 @@ def test_jacobian_of_a_distance_field_is_its_normal():
     on_circle = 0.5 * torch.stack([angle.cos(), angle.sin()], -1)[None]
     _, normal = ts.sample_with_jacobian(on_circle, circle, "bspline3", "reflection")
     assert_close(normal[..., 0, :], 2 * on_circle, rtol=0, atol=2e-3)
+
+
+def test_jacobian_in_every_mode_of_differentiation():
+    """Its slopes nest in forward mode, old and new, and in tracing without data."""
+    coords, featmap = ts.coord.rand(1, 3, dtype=torch.float64), torch.randn(1, 1, 4, 4, dtype=torch.float64)
+
+    def slopes(c):
+        return ts.sample_with_jacobian(c, featmap, "bicubic")[1]
+
+    assert torch.autograd.gradcheck(slopes, coords.requires_grad_(), check_forward_ad=True)
+    on_meta = ts.sample_with_jacobian(coords.detach().to("meta"), featmap.to("meta"))[1]
+    assert on_meta.shape == (1, 3, 1, 2)
+
+
+@pytest.mark.parametrize("a", [-1.0, -0.75, -0.6, -0.33])
+def test_cubic_weights_nothing_but_the_pixel_at_its_centre(a):
+    featmap = torch.tensor([[[1.0, 2.0, torch.nan, 4.0, 5.0]]], dtype=torch.float64)
+    coords = ts.coord.full_like(featmap, align_corners=True)
+    values = ts.sample(coords, featmap, ts.interpolation.Cubic(a), align_corners=True)
+    assert_close(values.flatten(), featmap.flatten(), equal_nan=True, rtol=0, atol=0)
+
+
+def test_splat_takes_conjugates():
+    values, coords = torch.randn(1, 5, 2, dtype=torch.complex64), ts.coord.rand(1, 5)
+    assert_close(ts.splat(coords, values.conj(), (4, 4)), ts.splat(coords, values, (4, 4)).conj())
 
 
 class TestSize:

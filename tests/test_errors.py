@@ -195,6 +195,9 @@ CASES = {
     "MLP, float": (lambda: ts.models.MLP(4, 2.0), TypeError, "ts.models.MLP", "layers", "2.0"),
     "MLP, activation": (lambda: ts.models.MLP(4, 4, 2, activation="relu"), TypeError, "ts.models.MLP", "activation", "'relu'"),
     "MLP, input": (lambda: ts.models.MLP(4, 2)(torch.zeros(3, 5)), ValueError, "ts.models.MLP", "input", "(..., 4)"),
+    "MLP, integers": (lambda: ts.models.MLP(4, 2)(torch.zeros(3, 4).long()), TypeError, "ts.models.MLP", "input", "input.float()"),
+    "generator": (lambda: ts.coord.rand(1, 2, generator=3), TypeError, "ts.coord.rand", "generator", "torch.Generator()"),
+    "float8": (lambda: ts.sample(COORDS.to(torch.float8_e4m3fn), MAP), TypeError, "ts.sample", "coords", "ts.coord.normalize"),
     "MLP, no tensor": (lambda: ts.models.MLP(4, 2)([0.0] * 4), TypeError, "ts.models.MLP", "input", "as_tensor"),
 }
 

@@ -79,5 +79,10 @@ def test_learns():
     assert loss.item() < 1e-3
 
 
+def test_slices_are_sequentials():
+    model, x = ts.models.MLP(2, 8, 8, 3), torch.randn(5, 2)
+    assert_close(model[-1](model[:-1](x)), model(x))
+
+
 def test_state_dict_is_that_of_a_sequential():
     assert list(ts.models.MLP(2, 3, 1).state_dict()) == ["0.weight", "0.bias", "2.weight", "2.bias"]

@@ -136,7 +136,9 @@ class TestEncoder:
 
 
 class TestDtypes:
-    @pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.bool])
+    @pytest.mark.parametrize(
+        "dtype", [torch.uint8, torch.uint16, torch.uint32, torch.int8, torch.int16, torch.int32, torch.int64, torch.bool]
+    )
     @pytest.mark.parametrize("padding_mode", ["zeros", "border", "reflection"])
     def test_labels_stay_bit_exact(self, dtype, padding_mode):
         info = torch.iinfo(dtype) if dtype != torch.bool else None

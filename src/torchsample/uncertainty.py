@@ -60,6 +60,9 @@ def _certainty(function: str, uncertainty: Uncertainty | Callable[[Tensor], Tens
             wanted = f"a callable from scores {tuple(scores.shape)} to a tensor {tuple(scores.shape[:-1])}"
             got = f"shape {tuple(values.shape)}" if isinstance(values, Tensor) else type(values).__name__
             raise ValueError(message(function, "uncertainty", wanted, got, "Reduce the last dimension."))
+        if not values.is_floating_point():
+            wanted = "a callable to a floating-point tensor"
+            raise TypeError(message(function, "uncertainty", wanted, values.dtype, "Convert its result with .float()."))
         return -values
     check_choice(function, "uncertainty", uncertainty, list(_CERTAINTIES))
     n_classes = scores.shape[-1]
@@ -73,7 +76,7 @@ def _certainty(function: str, uncertainty: Uncertainty | Callable[[Tensor], Tens
 
 
 def _check_fraction(function: str, argument: str, value: float, low: float, high: float, remedy: str) -> None:
-    wanted = f"a number from {low} to {high}" if high < math.inf else f"a finite number of at least {low}"
+    wanted = f"a number from {low} to {high}" if high < math.inf else f"a finite number of at least {low}" if low > -math.inf else "finite"
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(message(function, argument, wanted, repr(value), remedy))
     if not (low <= value <= high and math.isfinite(value)):

@@ -15,7 +15,7 @@ def batch_shape(function: str, batch: int) -> tuple[int, ...]:
 
 def coords_dtype(function: str, dtype: torch.dtype | None) -> torch.dtype:
     dtype = torch.get_default_dtype() if dtype is None else dtype
-    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point or dtype.itemsize < 2:
         raise TypeError(message(function, "dtype", "a floating-point torch.dtype", dtype, "Coordinates are fractions of the map."))
     return dtype
 
@@ -24,6 +24,8 @@ def choose_device(function: str, device: torch.device | str | None, generator: t
     """The device of a random draw: the one asked for, else the generator's."""
     if generator is None:
         return device
+    if not isinstance(generator, torch.Generator):
+        raise TypeError(message(function, "generator", "a torch.Generator", repr(generator), "Make it with torch.Generator()."))
     if device is not None and torch.device(device).type != generator.device.type:
         remedy = f"Make it with torch.Generator(device={str(device)!r})."
         raise ValueError(message(function, "generator", f"on the device {device}", f"one on {generator.device}", remedy))

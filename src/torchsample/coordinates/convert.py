@@ -55,6 +55,12 @@ def from_position(position: Tensor, side: int, align_corners: bool) -> Tensor:
     return (2 * position - (side - 1)) / extent if extent else 0 * position
 
 
+def _last_pixel(side: int, dtype: torch.dtype) -> float:
+    """The largest number of a dtype that is not beyond the last pixel's centre: half precision would round that up."""
+    last = float(torch.tensor(side - 1, dtype=torch.float64).to(dtype))
+    return last if last <= side - 1 else float(torch.tensor(last * (1 - torch.finfo(dtype).eps / 2), dtype=torch.float64).to(dtype))
+
+
 def _arithmetic(function: str, coord: Tensor) -> tuple[Tensor, torch.dtype]:
     """The tensor in a dtype fit for arithmetic, and the dtype that the result gets."""
     check_tensor(function, "coord", coord)
@@ -161,7 +167,7 @@ def unnormalize(coord: Tensor, size: int | Sequence[int], align_corners: bool = 
 
     def convert(axis: Tensor, side: int) -> Tensor:
         position = to_position(axis, side, align_corners)
-        return position.clamp(0, side - 1) if clip else position
+        return position.clamp(0, _last_pixel(side, dtype)) if clip else position
 
     return _along_axes(convert, coord, sides).to(dtype)
 
@@ -169,9 +175,9 @@ def unnormalize(coord: Tensor, size: int | Sequence[int], align_corners: bool = 
 def check_coords(function: str, coords: Tensor) -> None:
     """Check normalized coords of a floating dtype, ``(..., d)``."""
     check_tensor(function, "coords", coords)
-    if not coords.is_floating_point():
+    if not coords.is_floating_point() or coords.dtype.itemsize < 2:
         remedy = "Integer pixel positions become coordinates with ts.coord.normalize(coord, size)."
-        raise TypeError(message(function, "coords", "a floating-point tensor", coords.dtype, remedy))
+        raise TypeError(message(function, "coords", "a floating-point tensor of 16 bits or more", coords.dtype, remedy))
     if coords.ndim == 0:
         raise ValueError(message(function, "coords", "of shape (..., d)", "a tensor without dimensions", "Use coords.reshape(1)."))
 

@@ -82,7 +82,7 @@ def diagnose(coords: Tensor, featmap: Tensor) -> None:
         remedy = "The last dimension of coords is the rank of the map."
         raise ValueError(message(function, "featmap", wanted, f"shape {tuple(featmap.shape)}", remedy))
     size = tuple(featmap.shape[-rank:][::-1])
-    points = coords.detach().flatten(0, -2).float()
+    points = coords.detach().reshape(-1, rank).float()
     points = points[points.isfinite().all(-1)]
     found = list(_suspicions(points, size)) if len(points) else []
     if len(points) < _ENOUGH:

@@ -209,6 +209,8 @@ def randint(
     -----
     Without replacement, time and memory grow with ``n_samples`` and not with the map: repeats among draws with
     replacement are dropped, and only where the map has fewer than ``4 * n_samples`` pixels all of them are shuffled.
+    Distinct pixels are distinct coordinates as long as ``dtype`` tells them apart: float32 does up to sides of ``2**23``, float16
+    up to ``2**10``, bfloat16 up to ``2**7``.
 
     Examples
     --------

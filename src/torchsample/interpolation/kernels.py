@@ -14,7 +14,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from .._checks import message
+from .._checks import is_int, message
 
 __all__ = ["BSpline", "Cubic", "Kernel", "Linear", "Nearest", "get_kernel"]
 
@@ -79,10 +79,11 @@ class Cubic(Kernel):
     offsets = (-1, 0, 1, 2)
 
     def _near(self, x: Tensor) -> Tensor:
-        return ((self.a + 2) * x - (self.a + 3)) * x * x + 1
+        # Factored, so that the weight of a neighbour at distance 1 is exactly zero.
+        return (x - 1) * (((self.a + 2) * x - 1) * x - 1)
 
     def _far(self, x: Tensor) -> Tensor:
-        return ((self.a * x - 5 * self.a) * x + 8 * self.a) * x - 4 * self.a
+        return self.a * (x - 1) * (x - 2) * (x - 2)
 
     def weights(self, t: Tensor) -> tuple[Tensor, ...]:
         return self._far(1 + t), self._near(t), self._near(1 - t), self._far(2 - t)
@@ -114,7 +115,7 @@ class BSpline(Kernel):
     degree: int = 3
 
     def __post_init__(self) -> None:
-        if self.degree not in (2, 3, 4, 5):
+        if not is_int(self.degree) or self.degree not in (2, 3, 4, 5):
             remedy = "Degrees 0 and 1 are Nearest() and Linear()."
             raise ValueError(message("ts.interpolation.BSpline", "degree", "2, 3, 4 or 5", repr(self.degree), remedy))
 

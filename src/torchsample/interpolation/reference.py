@@ -49,9 +49,18 @@ class Axis:
         position = self.position(x)
         anchor = self.kernel.anchor(position.detach())
         weight = torch.stack(self.kernel.weights(position - anchor), dim=-1)
-        offsets = torch.tensor(self.kernel.offsets, device=x.device)
-        index, counts = self.boundary.resolve(anchor.long().unsqueeze(-1) + offsets, self.extent, self.align_corners)
+        pixels = torch.stack([anchor.long() + offset for offset in self.kernel.offsets], dim=-1)
+        index, counts = self.boundary.resolve(pixels, self.extent, self.align_corners)
         return weight if counts is None else weight.where(counts, 0), index
+
+    def slopes(self, x: Tensor) -> Tensor:
+        """Derivatives ``(*points, K)`` of the weights; in reverse mode, which nests in transforms of either mode."""
+
+        def slope(tap: int) -> Tensor:
+            derivative: Tensor = torch.func.grad(lambda x: self.taps(x)[0][..., tap].sum())(x)
+            return derivative
+
+        return torch.stack([slope(tap) for tap in range(len(self.kernel.offsets))], dim=-1)
 
 
 def make_axes(size: Sequence[int], kernel: Kernel, boundaries: Sequence[Boundary], align_corners: bool) -> tuple[Axis, ...]:
@@ -111,7 +120,9 @@ def _like(weight: Tensor, values: Tensor) -> Tensor:
 
 def _real(values: Tensor, dtype: torch.dtype) -> Tensor:
     """Values in the dtype of the sum; real and imaginary parts are features of their own."""
-    return torch.view_as_real(values.to(torch.promote_types(dtype, torch.complex32))) if values.is_complex() else values.to(dtype)
+    if not values.is_complex():
+        return values.to(dtype)
+    return torch.view_as_real(values.to(torch.promote_types(dtype, torch.complex32)).resolve_conj())
 
 
 def _hush(values: Tensor, weight: Tensor) -> Tensor:
@@ -147,7 +158,8 @@ def interpolate(coords: Tensor, featmap: Tensor, batch: Sequence[Tensor], axes: 
     weights, indices = zip(*(axis.taps(x) for axis, x in zip(axes, columns, strict=True)), strict=True)
     values, weight = _gather(featmap, batch, indices), _outer(weights)
     if not (values.is_floating_point() or values.is_complex()):
-        return values.squeeze(-2).masked_fill((weight == 0) | undefined.unsqueeze(-1), 0)
+        gone = (weight == 0) | undefined.unsqueeze(-1)
+        return torch.where(gone, values.new_zeros(()), values.squeeze(-2))
     dtype = accumulator(values.dtype)
     total = _sum(_hush(_real(values, dtype), weight), weight.to(dtype))
     return _restore(total.masked_fill(_like(undefined, total), torch.nan), values.dtype)
@@ -164,10 +176,9 @@ def interpolate_with_jacobian(coords: Tensor, featmap: Tensor, batch: Sequence[T
     columns, undefined = _split(coords, dtype, axes)
     weights, slopes, indices = [], [], []
     for axis, x in zip(axes, columns, strict=True):
-        # The derivative of taps along one is the slope of every weight; the indices come along.
-        weight, slope, index = torch.func.jvp(axis.taps, (x,), (torch.ones_like(x),), has_aux=True)  # type: ignore[misc]
+        weight, index = axis.taps(x)
         weights.append(weight)
-        slopes.append(slope)
+        slopes.append(axis.slopes(x))
         indices.append(index)
     weight = _outer(weights)
     values = _hush(_real(_gather(featmap, batch, indices), dtype), weight)

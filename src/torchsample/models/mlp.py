@@ -88,9 +88,16 @@ class MLP(nn.Sequential):
         super().__init__(*modules[:-1])
         self.in_features, self.out_features = int(widths[0]), int(widths[-1])
 
+    def __getitem__(self, index: slice | int) -> nn.Module:
+        layers = list(self)[index]
+        return layers if isinstance(layers, nn.Module) else nn.Sequential(*layers)
+
     def forward(self, input: Tensor) -> Tensor:
         """Apply the network to the last dimension of ``input``."""
         check_tensor("ts.models.MLP", "input", input)
+        if not (input.is_floating_point() or input.is_complex()):
+            remedy = "Convert it with input.float()."
+            raise TypeError(message("ts.models.MLP", "input", "a floating-point tensor", input.dtype, remedy))
         if input.ndim == 0 or input.shape[-1] != self.in_features:
             wanted = f"of shape (..., {self.in_features})"
             remedy = "Features go last: see ts.feat_last."

@@ -113,7 +113,8 @@ def map_indices(batch: Sequence[int], n_points: int, device: torch.device) -> tu
 
 def _is_concrete(tensor: Tensor) -> bool:
     """Whether the values can be looked at: not while tracing, vectorizing, or without data."""
-    return not (torch.compiler.is_compiling() or torch._C._functorch.is_batchedtensor(tensor) or tensor.is_meta)
+    plain = type(tensor) in (Tensor, torch.nn.Parameter)
+    return plain and not (torch.compiler.is_compiling() or torch._C._functorch.is_batchedtensor(tensor) or tensor.is_meta)
 
 
 def _check_batch_index(function: str, coords: Tensor, featmap: Tensor, batch_index: Tensor) -> None:

@@ -23,20 +23,37 @@ _Single = ParamSpec("_Single")
 _Call = ParamSpec("_Call")
 
 
+def _read_fill(function: str, fill: Fill, like: Tensor) -> Tensor:
+    """``fill`` in the dtype of the values; a number that it cannot hold is an error, and so is one of another kind."""
+    wanted = f"a number that {like.dtype} can hold, or one for each of the {like.shape[-1]} channels"
+    remedy = "Fill a label map with a label; leave it out to fill nothing."
+    try:
+        colour = fill if isinstance(fill, Tensor) else torch.as_tensor(fill, dtype=torch.float64 if _has_fraction(fill) else None)
+        exact = colour.to(like.dtype)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise TypeError(message(function, "fill", wanted, repr(fill), remedy)) from error
+    if not can_hold(like.dtype, colour.dtype):
+        raise TypeError(message(function, "fill", wanted, colour.dtype, remedy))
+    if colour.shape not in ((), like.shape[-1:]):
+        raise ValueError(message(function, "fill", wanted, f"shape {tuple(colour.shape)}", remedy))
+    if not isinstance(fill, Tensor) and not torch.compiler.is_compiling():
+        lost = (exact.to(colour.dtype) != colour) if not exact.is_floating_point() else exact.isinf() & colour.isfinite()
+        if not exact.is_complex() and bool(lost.any()):
+            raise ValueError(message(function, "fill", wanted, repr(fill), remedy))
+    return exact.to(like.device)
+
+
+def _has_fraction(fill: Fill) -> bool:
+    """Whether numbers are floats, which float32 would round before the map's dtype gets to see them."""
+    return isinstance(fill, float) or (isinstance(fill, Sequence) and any(isinstance(number, float) for number in fill))
+
+
 def _fill(function: str, values: Tensor, coords: Tensor, fill: Fill) -> Tensor:
     """Put ``fill`` where points lie outside; a NaN coordinate stays NaN, where the dtype knows NaN."""
-    colour = torch.as_tensor(fill, device=values.device)
-    n_channels = values.shape[-1]
-    if colour.shape not in ((), (n_channels,)):
-        wanted = f"a number, or one for each of the {n_channels} channels"
-        raise ValueError(message(function, "fill", wanted, f"shape {tuple(colour.shape)}", "Leave it out to fill nothing."))
-    if not can_hold(values.dtype, colour.dtype):
-        wanted = f"of a dtype that can be cast to the map's {values.dtype}"
-        raise TypeError(message(function, "fill", wanted, colour.dtype, "Fill a label map with a label."))
     outside = ~inside(coords)
     if values.is_floating_point() or values.is_complex():
         outside = outside & ~coords.isnan().any(-1)
-    return torch.where(outside.unsqueeze(-1), colour.to(values.dtype), values)
+    return torch.where(outside.unsqueeze(-1), _read_fill(function, fill, values), values)
 
 
 def _encode(function: str, encoder: Encoder, coords: Tensor, values: Tensor) -> Tensor:
@@ -170,8 +187,9 @@ def sample(
     -----
     A NaN coordinate gives NaN, with ``fill`` too (integer maps: ``fill``, else 0). Infinite ones are far outside; with ``"reflection"``
     and ``"circular"`` they have no place and give NaN, or ``fill``. A pixel whose weight is zero has no influence, even if
-    it is NaN; splines spread it through their coefficients. Where derivatives jump, at pixel centres for ``"linear"``,
-    they are those towards larger coordinates; the derivative of ``"nearest"`` by the coordinates is zero.
+    it is NaN, and counts as zero in derivatives; splines spread it through their coefficients. Where derivatives jump, at
+    pixel centres for ``"linear"``, they are those towards the pixel of the next larger index; the derivative of
+    ``"nearest"`` by the coordinates is zero.
 
     Examples
     --------
