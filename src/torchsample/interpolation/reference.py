@@ -73,6 +73,17 @@ def accumulator(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype in (torch.float64, torch.complex128) else torch.float32
 
 
+_SIGNED = {torch.uint16: torch.int16, torch.uint32: torch.int32, torch.uint64: torch.int64}
+
+
+def select(condition: Tensor, values: Tensor, others: Tensor) -> Tensor:
+    """`torch.where` for two tensors of one dtype; it does not know the wide unsigned ones, whose bits go as signed."""
+    signed = _SIGNED.get(values.dtype)
+    if signed is None:
+        return torch.where(condition, values, others)
+    return torch.where(condition, values.view(signed), others.view(signed)).view(values.dtype)
+
+
 def prefilter(featmap: Tensor, axes: Sequence[Axis]) -> Tensor:
     """Coefficients that the kernel weighs, of a map ``(..., *spatial)``; the map itself if it weighs pixels."""
     if axes[0].kernel.poles:
@@ -158,8 +169,7 @@ def interpolate(coords: Tensor, featmap: Tensor, batch: Sequence[Tensor], axes: 
     weights, indices = zip(*(axis.taps(x) for axis, x in zip(axes, columns, strict=True)), strict=True)
     values, weight = _gather(featmap, batch, indices), _outer(weights)
     if not (values.is_floating_point() or values.is_complex()):
-        gone = (weight == 0) | undefined.unsqueeze(-1)
-        return torch.where(gone, values.new_zeros(()), values.squeeze(-2))
+        return select((weight == 0) | undefined.unsqueeze(-1), values.new_zeros(()), values.squeeze(-2))
     dtype = accumulator(values.dtype)
     total = _sum(_hush(_real(values, dtype), weight), weight.to(dtype))
     return _restore(total.masked_fill(_like(undefined, total), torch.nan), values.dtype)

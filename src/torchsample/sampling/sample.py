@@ -53,7 +53,7 @@ def _fill(function: str, values: Tensor, coords: Tensor, fill: Fill) -> Tensor:
     outside = ~inside(coords)
     if values.is_floating_point() or values.is_complex():
         outside = outside & ~coords.isnan().any(-1)
-    return torch.where(outside.unsqueeze(-1), _read_fill(function, fill, values), values)
+    return reference.select(outside.unsqueeze(-1), _read_fill(function, fill, values), values)
 
 
 def _encode(function: str, encoder: Encoder, coords: Tensor, values: Tensor) -> Tensor:
