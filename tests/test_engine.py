@@ -148,9 +148,6 @@ def test_own_kernel_and_boundary():
 
 
 class TestFill:
-    def test_fill_is_for_points_outside(self):
-        test_fill_is_for_points_outside()
-
     @pytest.mark.parametrize("padding_mode", PADDINGS)
     @pytest.mark.parametrize("mode", MODES)
     def test_nan_and_infinity(self, mode, padding_mode):
