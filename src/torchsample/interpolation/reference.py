@@ -41,17 +41,26 @@ class Axis:
     def position(self, x: Tensor) -> Tensor:
         """Where normalized coordinates lie among the coefficients, folded near to them; NaN where the boundary knows no place."""
         reach = max(map(abs, self.kernel.offsets))
-        position = to_position(x, self.side, self.align_corners) + self.margin
+        position = to_position(x, self.side, self.align_corners)
+        position = position + self.margin if self.margin else position
         return self.boundary.fold(position, self.extent, self.align_corners, reach)
 
-    def taps(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Weights and indices ``(*points, K)`` of the coefficients that count; a weight is 0 where the boundary takes one out."""
+    def columns(self, x: Tensor, dtype: torch.dtype = torch.int64) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """Per tap, weights and indices ``(*points)`` of the coefficients that count; a weight is 0 where the boundary takes one out."""
         position = self.position(x)
         anchor = self.kernel.anchor(position.detach())
-        weight = torch.stack(self.kernel.weights(position - anchor), dim=-1)
-        pixels = torch.stack([anchor.long() + offset for offset in self.kernel.offsets], dim=-1)
-        index, counts = self.boundary.resolve(pixels, self.extent, self.align_corners)
-        return weight if counts is None else weight.where(counts, 0), index
+        first = anchor.to(dtype)
+        weights, indices = [], []
+        for offset, weight in zip(self.kernel.offsets, self.kernel.weights(position - anchor), strict=True):
+            index, counts = self.boundary.resolve(first + offset if offset else first, self.extent, self.align_corners)
+            indices.append(index)
+            weights.append(weight if counts is None else weight.where(counts, 0))
+        return tuple(weights), tuple(indices)
+
+    def taps(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Weights and indices ``(*points, K)``."""
+        weights, indices = self.columns(x)
+        return torch.stack(weights, dim=-1), torch.stack(indices, dim=-1)
 
     def slopes(self, x: Tensor) -> Tensor:
         """Derivatives ``(*points, K)`` of the weights; in reverse mode, which nests in transforms of either mode."""

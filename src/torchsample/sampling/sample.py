@@ -12,7 +12,7 @@ from torch import Tensor
 from .._checks import check_flag, message
 from .._nobatch import WithNobatch, with_nobatch
 from ..coordinates.convert import check_coords, inside
-from ..interpolation import reference
+from ..interpolation import dispatch, reference
 from ..interpolation.kernels import Kernel
 from .checks import Mode, PaddingMode, Placing, can_hold, check_device, place_batched, place_single, read_rule
 
@@ -93,7 +93,7 @@ def _sample(
     check_flag(function, "feat_last", feat_last)
     n_batch, batch = place(coords, featmap)
     coefficients = reference.prefilter(featmap, axes) if prefilter else featmap
-    values = reference.interpolate(coords, coefficients, batch, axes).to(featmap.dtype)
+    values = dispatch.interpolate(coords, coefficients, batch, axes).to(featmap.dtype)
     if fill is not None:
         values = _fill(function, values, coords, fill)
     if encoder is not None:
