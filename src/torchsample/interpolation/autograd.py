@@ -15,10 +15,20 @@ from .reference import Axis
 class Backend(Protocol):
     """What a fast back-end offers; arguments as in `fast_cpu`."""
 
-    def interpolate(self, coords: Tensor, owner: Tensor | None, maps: Tensor, axes: Sequence[Axis]) -> Tensor: ...
+    def prepare(self, n: int, maps: Tensor, axes: Sequence[Axis]) -> Tensor | None:
+        """A copy of maps that sampling and derivatives share."""
+
+    def interpolate(self, coords: Tensor, owner: Tensor | None, maps: Tensor, axes: Sequence[Axis], table: Tensor | None) -> Tensor: ...
 
     def gradients(
-        self, grad: Tensor, coords: Tensor, owner: Tensor | None, maps: Tensor, axes: Sequence[Axis], needs: Sequence[bool]
+        self,
+        grad: Tensor,
+        coords: Tensor,
+        owner: Tensor | None,
+        maps: Tensor,
+        axes: Sequence[Axis],
+        table: Tensor | None,
+        needs: Sequence[bool],
     ) -> tuple[Tensor | None, Tensor | None]: ...
 
 
@@ -32,9 +42,11 @@ class Interpolate(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, coords: Tensor, owner: Tensor | None, maps: Tensor, axes: Sequence[Axis], backend: Backend) -> Tensor:
+        table = backend.prepare(len(coords), maps, axes)
         ctx.save_for_backward(coords, owner, maps)
         ctx.axes, ctx.backend = axes, backend
-        return backend.interpolate(coords, owner, maps, axes)
+        ctx.table = table if ctx.needs_input_grad[0] else None
+        return backend.interpolate(coords, owner, maps, axes, table)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, None, Tensor | None, None, None]:
@@ -43,7 +55,7 @@ class Interpolate(torch.autograd.Function):
         if torch.is_grad_enabled() or is_transformed(grad):
             left, right = _by_definition(grad, coords, owner, maps, ctx.axes, needs)
         else:
-            left, right = ctx.backend.gradients(grad, coords, owner, maps, ctx.axes, needs)
+            left, right = ctx.backend.gradients(grad, coords, owner, maps, ctx.axes, ctx.table, needs)
         return left, None, right, None, None
 
 

@@ -57,8 +57,8 @@ def interpolate(coords: Tensor, featmap: Tensor, batch: Sequence[Tensor], axes: 
     if not torch.isfinite(coords.detach().sum()):
         return reference.interpolate(coords, featmap, batch, axes)
     points, flat, owner, maps = _flat(coords, featmap, batch)
-    if axes[0].kernel.selects and not (torch.is_grad_enabled() and (coords.requires_grad or featmap.requires_grad)):
-        return fast_cpu.select(flat, owner, maps, axes).reshape(*points, -1)
+    if not (maps.is_floating_point()):
+        return fast_cpu.interpolate(flat, owner, maps, axes, fast_cpu.prepare(len(flat), maps, axes)).reshape(*points, -1)
     values: Tensor = Interpolate.apply(flat, owner, maps, axes, _choose(coords, maps, batch, axes))
     if not torch.isfinite(values.detach().sum()):
         # A pixel that is NaN or infinite has no say where its weight is zero; only the definition looks at that.

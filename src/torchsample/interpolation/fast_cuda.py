@@ -7,7 +7,6 @@ of the slopes are those of the reference. Importing this module does not import 
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 from collections.abc import Sequence
 from types import ModuleType
@@ -50,14 +49,14 @@ def _refuses_device(device: torch.device) -> str | None:
     return None if torch.cuda.get_device_properties(device).major >= 8 else "a device of compute capability below 8.0"
 
 
-def _refuses_context(tensors: Sequence[Tensor]) -> str | None:
+def _refuses_context() -> str | None:
     """Why operators that know only reverse mode, and no vectorization, would not do."""
     if torch._C._functorch.peek_interpreter_stack() is not None:
         return "a transform of torch.func is active"
     if torch.compiler.is_exporting():
         return "exported programs keep to PyTorch's own operators"
-    if not torch.compiler.is_compiling() and any(torch.autograd.forward_ad.unpack_dual(tensor).tangent is not None for tensor in tensors):
-        return "forward-mode derivatives"
+    if torch.autograd.forward_ad._current_level >= 0:
+        return "forward-mode differentiation is active"
     return None
 
 
@@ -66,7 +65,7 @@ def refuses(coords: Tensor, values: Tensor, axes: Sequence[reference.Axis]) -> s
     for name, tensor in (("coords", coords), ("values", values)):
         if tensor.dtype not in _FLOATS:
             return f"{name} of {tensor.dtype}"
-    return _refuses_rule(axes) or _refuses_device(coords.device) or _refuses_context((coords, values))
+    return _refuses_rule(axes) or _refuses_device(coords.device) or _refuses_context()
 
 
 def interpolate(coords: Tensor, featmap: Tensor, batch: Sequence[Tensor], axes: Sequence[reference.Axis]) -> Tensor:
@@ -77,9 +76,7 @@ def interpolate(coords: Tensor, featmap: Tensor, batch: Sequence[Tensor], axes: 
     return values
 
 
-def scatter(
-    coords: Tensor, values: Tensor, batch: Sequence[Tensor], batch_shape: Sequence[int], axes: Sequence[reference.Axis]
-) -> Tensor:
+def scatter(coords: Tensor, values: Tensor, batch: Sequence[Tensor], batch_shape: Sequence[int], axes: Sequence[reference.Axis]) -> Tensor:
     """`reference.scatter`; the sum of each pixel in the order of the points where PyTorch is asked for deterministic algorithms."""
     n_maps = 1
     for side in batch_shape:
@@ -87,6 +84,12 @@ def scatter(
     size = [axis.side for axis in axes]
     canvas: Tensor = _scatter(coords, values, _owner(coords, batch, batch_shape), n_maps, size, *_rule(axes))
     return canvas.reshape(*batch_shape, *canvas.shape[1:])
+
+
+def points_shape(coords: Tensor, owner: Tensor, *values: Tensor) -> tuple[int, ...]:
+    """Shape ``(*points)`` of what an operator is given, all of which broadcasts."""
+    shape: torch.Size = torch.broadcast_shapes(coords.shape[:-1], owner.shape, *(tensor.shape[:-1] for tensor in values))  # type: ignore[no-untyped-call]
+    return shape
 
 
 def _owner(coords: Tensor, batch: Sequence[Tensor], shape: Sequence[int]) -> Tensor:
@@ -111,39 +114,134 @@ def _axes(size: Sequence[int], taps: int, a: float, boundaries: Sequence[int], a
     return reference.make_axes(size, kernel, [_BOUNDARIES[number]() for number in boundaries], align_corners)
 
 
-_RULE_SCHEMA = "int taps, float a, int[] boundaries, bool align_corners"
+_RULE = "int taps, float a, int[] boundaries, bool align_corners"
 
 
-def _points_shape(coords: Tensor, owner: Tensor, *values: Tensor) -> torch.Size:
-    return torch.broadcast_shapes(coords.shape[:-1], owner.shape, *(tensor.shape[:-1] for tensor in values))
+def _launchers() -> ModuleType:
+    """The module that launches; it imports Triton."""
+    from . import triton_launch
+
+    return triton_launch
 
 
 @torch.library.custom_op(
-    "torchsample::interpolate",
-    mutates_args=(),
-    schema=f"(Tensor coords, Tensor featmap, Tensor owner, {_RULE_SCHEMA}, float missing) -> Tensor",
+    "torchsample::interpolate", mutates_args=(), schema=f"(Tensor coords, Tensor featmap, Tensor owner, {_RULE}, float missing) -> Tensor"
 )
 def _interpolate(
     coords: Tensor, featmap: Tensor, owner: Tensor, taps: int, a: float, boundaries: list[int], align_corners: bool, missing: float
 ) -> Tensor:
     """Values ``(*points, c)`` of maps ``(b, c, *spatial)`` in their dtype; ``missing`` where a point has no place."""
-    out = _empty_values(coords, featmap, owner)
-    if out.numel():
-        points = _Points(coords, owner, out.shape[:-1])
-        featmap = _lines(featmap, points.count * taps ** coords.shape[-1])
-        points.launch(
-            "interpolate_kernel",
-            (out, points.coords, featmap, points.owner, points.count, *featmap.shape[:2], points.steps, _size(featmap)),
-            (_strides(featmap), missing),
-            (taps, a, boundaries, align_corners),
-            _is_wide(out, featmap, points.coords),
-            featmap.shape[1],
-        )
-    return out
+    launch = _launchers()
+    result: Tensor = launch.interpolate(coords, featmap, owner, launch.Rule(taps, a, boundaries, align_corners), missing)
+    return result
+
+
+@torch.library.custom_op(
+    "torchsample::slopes", mutates_args=(), schema=f"(Tensor grad, Tensor coords, Tensor featmap, Tensor owner, {_RULE}) -> Tensor"
+)
+def _slopes(
+    grad: Tensor, coords: Tensor, featmap: Tensor, owner: Tensor, taps: int, a: float, boundaries: list[int], align_corners: bool
+) -> Tensor:
+    """Derivatives ``(*points, d)`` of the values times ``grad`` by the coords, in float32."""
+    launch = _launchers()
+    result: Tensor = launch.slopes(grad, coords, featmap, owner, launch.Rule(taps, a, boundaries, align_corners))
+    return result
+
+
+@torch.library.custom_op(
+    "torchsample::scatter",
+    mutates_args=(),
+    schema=f"(Tensor coords, Tensor values, Tensor owner, SymInt n_maps, SymInt[] size, {_RULE}) -> Tensor",
+)
+def _scatter(
+    coords: Tensor,
+    values: Tensor,
+    owner: Tensor,
+    n_maps: int,
+    size: list[int],
+    taps: int,
+    a: float,
+    boundaries: list[int],
+    align_corners: bool,
+) -> Tensor:
+    """Maps ``(b, c, *spatial)`` in float32 from values ``(*points, c)``; the channels of a pixel lie together."""
+    launch = _launchers()
+    result: Tensor = launch.scatter(coords, values, owner, n_maps, size, launch.Rule(taps, a, boundaries, align_corners))
+    return result
 
 
 @_interpolate.register_fake
-def _(
-    coords: Tensor, featmap: Tensor, owner: Tensor, taps: int, a: float, boundaries: list[int], align_corners: bool, missing: float
-) -> Tensor:
-    return featmap.new_empty(*_points_shape(coords, owner), featmap.shape[1])
+def _fake_interpolate(coords: Tensor, featmap: Tensor, owner: Tensor, *_rule: Any) -> Tensor:
+    return featmap.new_empty(*points_shape(coords, owner), featmap.shape[1])
+
+
+@_slopes.register_fake
+def _fake_slopes(grad: Tensor, coords: Tensor, *rest: Any) -> Tensor:
+    return coords.new_empty(*points_shape(coords, rest[1], grad), coords.shape[-1], dtype=torch.float32)
+
+
+@_scatter.register_fake
+def _fake_scatter(*given: Any) -> Tensor:
+    _, values, _, n_maps, size, *_ = given
+    canvas: Tensor = values.new_empty(n_maps, *size[::-1], values.shape[-1], dtype=torch.float32)
+    return canvas.movedim(-1, 1)
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    del output
+    tensors = [value for value in inputs if isinstance(value, Tensor)]
+    ctx.save_for_backward(*tensors)
+    ctx.rest = inputs[len(tensors) :]
+
+
+def _fitted(grad: Tensor, like: Tensor) -> Tensor:
+    """A derivative by a tensor that was broadcast."""
+    return grad.sum_to_size(like.shape).to(like.dtype)
+
+
+def _derive_interpolate(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    coords, featmap, owner = ctx.saved_tensors
+    *rule, _ = ctx.rest
+    by_coords = by_map = None
+    if ctx.needs_input_grad[0]:
+        by_coords = _fitted(_slopes(grad, coords, featmap, owner, *rule), coords)
+    if ctx.needs_input_grad[1]:
+        canvas = _scatter(coords, grad, owner, featmap.shape[0], list(featmap.shape[2:][::-1]), *rule)
+        # In the memory layout of the map.
+        by_map = canvas.to(featmap.dtype) if featmap.stride(1) == 1 else torch.empty_like(featmap).copy_(canvas)
+    return by_coords, by_map, *[None] * 6
+
+
+def _derive_scatter(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    coords, values, owner = ctx.saved_tensors
+    _, _, *rule = ctx.rest
+    by_coords = by_values = None
+    if ctx.needs_input_grad[0]:
+        by_coords = _fitted(_slopes(values, coords, grad, owner, *rule), coords)
+    if ctx.needs_input_grad[1]:
+        by_values = _fitted(_interpolate(coords, grad, owner, *rule, 0.0), values)
+    return by_coords, by_values, *[None] * 7
+
+
+def _derive_slopes(ctx: Any, total: Tensor) -> tuple[Tensor | None, ...]:
+    """Second derivatives: those of the reference, which depend on the three tensors and not on what these depend on."""
+    *tensors, owner = ctx.saved_tensors
+    with torch.enable_grad():
+        # An alias ends the search for derivatives, and goes on to the tensor if there are to be higher ones.
+        aliases = [tensor.view_as(tensor) for tensor in tensors]
+        grad, coords, featmap = aliases
+        places = coords.expand(*total.shape).float()
+        if not places.requires_grad:
+            places = places.detach().requires_grad_()
+        axes = _axes(featmap.shape[2:][::-1], *ctx.rest)
+        values = reference.interpolate(places, featmap.float(), (owner,), axes)
+        weight = grad.float().masked_fill(places.isnan().any(-1, keepdim=True), 0)
+        (slopes,) = torch.autograd.grad(values, places, weight, create_graph=True)
+        wanted = [alias for alias, is_wanted in zip(aliases, ctx.needs_input_grad, strict=False) if is_wanted]
+        found = iter(torch.autograd.grad(slopes, wanted, total, create_graph=True, allow_unused=True))
+    return *(next(found) if is_wanted else None for is_wanted in ctx.needs_input_grad[:3]), *[None] * 5
+
+
+_interpolate.register_autograd(_derive_interpolate, setup_context=_save)
+_slopes.register_autograd(_derive_slopes, setup_context=_save)
+_scatter.register_autograd(_derive_scatter, setup_context=_save)

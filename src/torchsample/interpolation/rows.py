@@ -16,7 +16,10 @@ def _columns(maps: Tensor) -> Tensor:
 def view_rows(maps: Tensor) -> Tensor | None:
     """Rows ``(m * pixels, c)`` in the memory of maps, if those are channels-last or have one channel."""
     rows = maps.movedim(1, -1)
-    return rows.reshape(-1, maps.shape[1]) if rows.is_contiguous() else None
+    if not rows.is_contiguous():
+        return None
+    # Of one channel, the stride means nothing, and kernels ask for 1.
+    return rows.reshape(-1, maps.shape[1]) if maps.shape[1] != 1 else rows.reshape(-1).unsqueeze(-1)
 
 
 def copy_rows(maps: Tensor, dtype: torch.dtype) -> Tensor:

@@ -2,11 +2,12 @@
 
 A program takes a block of points and (but for slopes) a block of channels. Whatever depends on the point alone is computed once
 for all channels of a block, and pixels are read as lines of channels. Kernels are written for three axes; those that a map
-lacks are one pixel wide and cost nothing. A rule ``(rank, taps, a, align_corners, boundary, boundary, boundary)`` is known
+lacks are one pixel wide and cost nothing. A rule ``(rank, taps, taps, taps, a, align_corners, boundary, boundary, boundary)`` is known
 when a kernel is compiled, so that only what it asks for is left. To be launched with ``enable_fp_fusion=False``: a position whose
 multiplication and addition were fused could lie on the other side of a pixel's edge than the reference has it.
 """
 # mypy: ignore-errors
+# ruff: noqa: RET505
 # The language of the kernels looks like Python and is none.
 
 import triton
@@ -48,8 +49,11 @@ def _clamp(x, low, high):
 
 
 @triton.jit
-def _position(x, side, boundary: tl.constexpr, align: tl.constexpr, taps: tl.constexpr):
+def _position(x, side, rule: tl.constexpr, axis: tl.constexpr):
     """`Axis.position`, and its derivative."""
+    taps: tl.constexpr = rule[1 + axis]
+    align: tl.constexpr = rule[5]
+    boundary: tl.constexpr = rule[6 + axis]
     if align:
         x = tl.where(side == 1, _clamp(x, -1.0, 1.0), x)
     slope = (side - align) * 0.5
@@ -64,7 +68,7 @@ def _position(x, side, boundary: tl.constexpr, align: tl.constexpr, taps: tl.con
         return tl.where(inside, position, folded), tl.where(back & (inside == 0), -slope, slope)
     elif boundary == CIRCULAR:
         inside = (position >= 0) & (position < side)
-        return tl.where(inside, position, _remainder(position, side * 1.0)), position * 0 + slope
+        return tl.where(inside, position, _remainder(position, side * 1.0)), tl.where(inside, slope, slope)
     else:
         low = -1.0 - taps // 2
         high = (side + taps // 2) * 1.0
@@ -72,14 +76,14 @@ def _position(x, side, boundary: tl.constexpr, align: tl.constexpr, taps: tl.con
 
 
 @triton.jit
-def _locate(coords, live, side, boundary: tl.constexpr, align: tl.constexpr, taps: tl.constexpr):
+def _locate(coords, live, side, rule: tl.constexpr, axis: tl.constexpr):
     """Along one axis: anchor pixel, fraction behind it, derivative of the position, and whether the point has a place."""
     x = tl.load(coords, live, other=0).to(tl.float32)
-    position, slope = _position(x, side, boundary, align, taps)
+    position, slope = _position(x, side, rule, axis)
     known = position == position
     position = tl.where(known, position, 0.0)
     anchor = tl.floor(position)
-    if taps == 1:
+    if rule[1 + axis] == 1:
         # Halfway, the even pixel. The difference is exact, or too close to zero to matter.
         rest = position - anchor
         odd = anchor - 2 * tl.floor(anchor * 0.5) == 1
@@ -88,8 +92,12 @@ def _locate(coords, live, side, boundary: tl.constexpr, align: tl.constexpr, tap
 
 
 @triton.jit
-def _tap(anchor, t, tap, side, taps: tl.constexpr, a: tl.constexpr, boundary: tl.constexpr, align: tl.constexpr):
+def _tap(anchor, t, tap, side, rule: tl.constexpr, axis: tl.constexpr):
     """Index of a tap's pixel, whether it counts, and its weight."""
+    taps: tl.constexpr = rule[1 + axis]
+    a: tl.constexpr = rule[4]
+    align: tl.constexpr = rule[5]
+    boundary: tl.constexpr = rule[6 + axis]
     index = anchor + tap - (1 if taps == 4 else 0)
     counts = index == index
     if boundary == ZEROS:
@@ -117,8 +125,10 @@ def _tap(anchor, t, tap, side, taps: tl.constexpr, a: tl.constexpr, boundary: tl
 
 
 @triton.jit
-def _slope(t, tap, counts, taps: tl.constexpr, a: tl.constexpr):
+def _slope(t, tap, counts, rule: tl.constexpr, axis: tl.constexpr):
     """Derivative of a tap's weight by ``t``."""
+    taps: tl.constexpr = rule[1 + axis]
+    a: tl.constexpr = rule[4]
     if taps == 1:
         return t * 0
     elif taps == 2:
@@ -134,17 +144,14 @@ def _slope(t, tap, counts, taps: tl.constexpr, a: tl.constexpr):
 @triton.jit
 def _points(coords, owner, n_points, n_maps, steps, size, rule: tl.constexpr, index_type: tl.constexpr, block: tl.constexpr):
     """A block's points: their numbers, which exist, which map and where along each axis, and which have a place."""
-    rank: tl.constexpr = rule[0]
-    y_taps: tl.constexpr = rule[1] if rank > 1 else 1
-    z_taps: tl.constexpr = rule[1] if rank > 2 else 1
     point = tl.program_id(0).to(index_type) * block + tl.arange(0, block)
     live = point < n_points
     outer, inner = point // steps[0], point % steps[0]
     coords += outer * steps[1] + inner * steps[2]
     which = tl.load(owner + (outer * steps[4] + inner * steps[5]), live, other=0)
-    x, x_t, x_slope, x_known = _locate(coords, live, size[0], rule[4], rule[3], rule[1])
-    y, y_t, y_slope, y_known = _locate(coords + steps[3], live & (rank > 1), size[1], rule[5], rule[3], y_taps)
-    z, z_t, z_slope, z_known = _locate(coords + 2 * steps[3], live & (rank > 2), size[2], rule[6], rule[3], z_taps)
+    x, x_t, x_slope, x_known = _locate(coords, live, size[0], rule, 0)
+    y, y_t, y_slope, y_known = _locate(coords + steps[3], live & (rule[0] > 1), size[1], rule, 1)
+    z, z_t, z_slope, z_known = _locate(coords + 2 * steps[3], live & (rule[0] > 2), size[2], rule, 2)
     # Indices that a graph could not check must not lead out of memory.
     known = live & (which >= 0) & (which < n_maps) & x_known & y_known & z_known
     return point, live, which.to(index_type), known, x, x_t, x_slope, y, y_t, y_slope, z, z_t, z_slope
@@ -169,9 +176,8 @@ def interpolate_kernel(
     block_channels: tl.constexpr,
 ):
     """Weighted sums of pixels; ``missing`` where a point has no place."""
-    taps: tl.constexpr = rule[1]
-    y_taps: tl.constexpr = taps if rule[0] > 1 else 1
-    z_taps: tl.constexpr = taps if rule[0] > 2 else 1
+    x_taps: tl.constexpr = rule[1]
+    y_taps: tl.constexpr = rule[2]
     point, live, which, known, x, x_t, _x_slope, y, y_t, _y_slope, z, z_t, _z_slope = _points(
         coords, owner, n_points, n_maps, steps, size, rule, index_type, block_points
     )
@@ -179,13 +185,13 @@ def interpolate_kernel(
     inside = channel < n_channels
     lines = featmap + (which * strides[0])[:, None] + (channel.to(index_type) * strides[1])[None, :]
     total = tl.zeros([block_points, block_channels], tl.float32)
-    for i in tl.range(z_taps):
-        z_index, _z_counts, z_weight = _tap(z, z_t, i, size[2], z_taps, rule[2], rule[6], rule[3])
+    for i in tl.range(rule[3]):
+        z_index, _z_counts, z_weight = _tap(z, z_t, i, size[2], rule, 2)
         for j in tl.static_range(y_taps):
-            y_index, _y_counts, y_weight = _tap(y, y_t, j, size[1], y_taps, rule[2], rule[5], rule[3])
+            y_index, _y_counts, y_weight = _tap(y, y_t, j, size[1], rule, 1)
             row = z_index.to(index_type) * strides[4] + y_index.to(index_type) * strides[3]
-            for k in tl.static_range(taps):
-                x_index, _x_counts, x_weight = _tap(x, x_t, k, size[0], taps, rule[2], rule[4], rule[3])
+            for k in tl.static_range(x_taps):
+                x_index, _x_counts, x_weight = _tap(x, x_t, k, size[0], rule, 0)
                 weight = tl.where(known, z_weight * y_weight * x_weight, 0.0)
                 # A pixel without weight is not even read, be it NaN.
                 offset = row + x_index.to(index_type) * strides[2]
@@ -215,9 +221,8 @@ def slopes_kernel(
     block_channels: tl.constexpr,
 ):
     """Derivatives ``(points, rank)`` by the coords of what `interpolate_kernel` gives, weighted with ``grad`` and summed over channels."""
-    taps: tl.constexpr = rule[1]
-    y_taps: tl.constexpr = taps if rule[0] > 1 else 1
-    z_taps: tl.constexpr = taps if rule[0] > 2 else 1
+    x_taps: tl.constexpr = rule[1]
+    y_taps: tl.constexpr = rule[2]
     point, live, which, known, x, x_t, x_slope, y, y_t, y_slope, z, z_t, z_slope = _points(
         coords, owner, n_points, n_maps, steps, size, rule, index_type, block_points
     )
@@ -225,39 +230,37 @@ def slopes_kernel(
     featmap += (which * strides[0])[:, None]
     x_total = tl.zeros([block_points, block_channels], tl.float32)
     y_total, z_total = x_total, x_total
-    for start in tl.range(0, n_channels, block_channels):
+    start = 0
+    while start < n_channels:
         channel = (start + tl.arange(0, block_channels)).to(index_type)
         here = known[:, None] & (channel < n_channels)[None, :]
         incoming = tl.load(grad + (channel * grad_strides[2])[None, :], here, other=0.0).to(tl.float32)
         lines = featmap + (channel * strides[1])[None, :]
-        for i in tl.range(z_taps):
-            z_index, z_counts, z_weight = _tap(z, z_t, i, size[2], z_taps, rule[2], rule[6], rule[3])
+        for i in tl.range(rule[3]):
+            z_index, z_counts, z_weight = _tap(z, z_t, i, size[2], rule, 2)
             for j in tl.static_range(y_taps):
-                y_index, y_counts, y_weight = _tap(y, y_t, j, size[1], y_taps, rule[2], rule[5], rule[3])
+                y_index, y_counts, y_weight = _tap(y, y_t, j, size[1], rule, 1)
                 row = z_index.to(index_type) * strides[4] + y_index.to(index_type) * strides[3]
-                for k in tl.static_range(taps):
-                    x_index, x_counts, x_weight = _tap(x, x_t, k, size[0], taps, rule[2], rule[4], rule[3])
+                for k in tl.static_range(x_taps):
+                    x_index, x_counts, x_weight = _tap(x, x_t, k, size[0], rule, 0)
                     offset = row + x_index.to(index_type) * strides[2]
                     counts = z_counts & y_counts & x_counts
                     pixels = tl.load(lines + offset[:, None], counts[:, None] & here, other=0.0).to(tl.float32)
                     product = incoming * pixels
                     speaks = (z_weight * y_weight * x_weight != 0)[:, None] | (tl.abs(product) < float("inf"))
                     product = tl.where(speaks, product, 0.0)
-                    slope = z_weight * y_weight * _slope(x_t, k, x_counts, taps, rule[2])
+                    slope = z_weight * y_weight * _slope(x_t, k, x_counts, rule, 0)
                     x_total = tl.fma(slope[:, None], product, x_total)
-                    if rule[0] > 1:
-                        slope = z_weight * _slope(y_t, j, y_counts, y_taps, rule[2]) * x_weight
-                        y_total = tl.fma(slope[:, None], product, y_total)
-                    if rule[0] > 2:
-                        slope = _slope(z_t, i, z_counts, z_taps, rule[2]) * y_weight * x_weight
-                        z_total = tl.fma(slope[:, None], product, z_total)
+                    slope = z_weight * _slope(y_t, j, y_counts, rule, 1) * x_weight
+                    y_total = tl.fma(slope[:, None], product, y_total)
+                    slope = _slope(z_t, i, z_counts, rule, 2) * y_weight * x_weight
+                    z_total = tl.fma(slope[:, None], product, z_total)
+        start += block_channels
     out += point * rule[0]
     # Where the boundary holds a position still, whatever pixels say.
     tl.store(out, tl.where(x_slope == 0, 0.0, tl.sum(x_total, 1) * x_slope), live)
-    if rule[0] > 1:
-        tl.store(out + 1, tl.where(y_slope == 0, 0.0, tl.sum(y_total, 1) * y_slope), live)
-    if rule[0] > 2:
-        tl.store(out + 2, tl.where(z_slope == 0, 0.0, tl.sum(z_total, 1) * z_slope), live)
+    tl.store(out + 1, tl.where(y_slope == 0, 0.0, tl.sum(y_total, 1) * y_slope), live & (rule[0] > 1))
+    tl.store(out + 2, tl.where(z_slope == 0, 0.0, tl.sum(z_total, 1) * z_slope), live & (rule[0] > 2))
 
 
 @triton.jit
@@ -279,9 +282,8 @@ def scatter_kernel(
     block_channels: tl.constexpr,
 ):
     """Add weighted values to the pixels that `interpolate_kernel` reads; in the order in which programs happen to come."""
-    taps: tl.constexpr = rule[1]
-    y_taps: tl.constexpr = taps if rule[0] > 1 else 1
-    z_taps: tl.constexpr = taps if rule[0] > 2 else 1
+    x_taps: tl.constexpr = rule[1]
+    y_taps: tl.constexpr = rule[2]
     point, _live, which, known, x, x_t, _x_slope, y, y_t, _y_slope, z, z_t, _z_slope = _points(
         coords, owner, n_points, n_maps, steps, size, rule, index_type, block_points
     )
@@ -290,13 +292,13 @@ def scatter_kernel(
     start = (point // steps[0]) * value_strides[0] + (point % steps[0]) * value_strides[1]
     value = tl.load(values + start[:, None] + (channel * value_strides[2])[None, :], here, other=0.0).to(tl.float32)
     lines = canvas + (which * strides[0])[:, None] + (channel * strides[1])[None, :]
-    for i in tl.range(z_taps):
-        z_index, _z_counts, z_weight = _tap(z, z_t, i, size[2], z_taps, rule[2], rule[6], rule[3])
+    for i in tl.range(rule[3]):
+        z_index, _z_counts, z_weight = _tap(z, z_t, i, size[2], rule, 2)
         for j in tl.static_range(y_taps):
-            y_index, _y_counts, y_weight = _tap(y, y_t, j, size[1], y_taps, rule[2], rule[5], rule[3])
+            y_index, _y_counts, y_weight = _tap(y, y_t, j, size[1], rule, 1)
             row = z_index.to(index_type) * strides[4] + y_index.to(index_type) * strides[3]
-            for k in tl.static_range(taps):
-                x_index, _x_counts, x_weight = _tap(x, x_t, k, size[0], taps, rule[2], rule[4], rule[3])
+            for k in tl.static_range(x_taps):
+                x_index, _x_counts, x_weight = _tap(x, x_t, k, size[0], rule, 0)
                 weight = z_weight * y_weight * x_weight
                 offset = row + x_index.to(index_type) * strides[2]
                 tl.atomic_add(lines + offset[:, None], weight[:, None] * value, here & (weight != 0)[:, None], sem="relaxed")
@@ -319,21 +321,20 @@ def plan_kernel(
     block_points: tl.constexpr,
 ):
     """What `scatter_kernel` would add to: pixel and weight of each tap ``(points, taps)``; ``n_pixels`` where it adds nothing."""
-    taps: tl.constexpr = rule[1]
-    y_taps: tl.constexpr = taps if rule[0] > 1 else 1
-    z_taps: tl.constexpr = taps if rule[0] > 2 else 1
+    x_taps: tl.constexpr = rule[1]
+    y_taps: tl.constexpr = rule[2]
     point, live, which, known, x, x_t, _x_slope, y, y_t, _y_slope, z, z_t, _z_slope = _points(
         coords, owner, n_points, n_maps, steps, size, rule, index_type, block_points
     )
-    for i in tl.range(z_taps):
-        z_index, _z_counts, z_weight = _tap(z, z_t, i, size[2], z_taps, rule[2], rule[6], rule[3])
+    for i in tl.range(rule[3]):
+        z_index, _z_counts, z_weight = _tap(z, z_t, i, size[2], rule, 2)
         for j in tl.static_range(y_taps):
-            y_index, _y_counts, y_weight = _tap(y, y_t, j, size[1], y_taps, rule[2], rule[5], rule[3])
+            y_index, _y_counts, y_weight = _tap(y, y_t, j, size[1], rule, 1)
             row = which * strides[0] + z_index.to(index_type) * strides[4] + y_index.to(index_type) * strides[3]
-            for k in tl.static_range(taps):
-                x_index, _x_counts, x_weight = _tap(x, x_t, k, size[0], taps, rule[2], rule[4], rule[3])
+            for k in tl.static_range(x_taps):
+                x_index, _x_counts, x_weight = _tap(x, x_t, k, size[0], rule, 0)
                 weight = tl.where(known, z_weight * y_weight * x_weight, 0.0)
-                place = point * (z_taps * y_taps * taps) + ((i * y_taps + j) * taps + k)
+                place = point * (rule[3] * y_taps * x_taps) + ((i * y_taps + j) * x_taps + k)
                 tl.store(pixels + place, tl.where(weight != 0, row + x_index * strides[2], n_pixels), live)
                 tl.store(weights + place, weight, live)
 
@@ -350,19 +351,21 @@ def gather_kernel(
     n_inner,
     n_taps,
     value_strides,
-    block_pixels: tl.constexpr,
+    block_points: tl.constexpr,
     block_channels: tl.constexpr,
 ):
     """Sum for each pixel what is added to it, in the order of the points: the taps ``order[starts[pixel] : starts[pixel + 1]]``."""
-    pixel = tl.program_id(0).to(tl.int64) * block_pixels + tl.arange(0, block_pixels)
+    pixel = tl.program_id(0).to(tl.int64) * block_points + tl.arange(0, block_points)
     live = pixel < n_pixels
     channel = tl.program_id(1) * block_channels + tl.arange(0, block_channels)
     inside = channel < n_channels
     first = tl.load(starts + pixel, live, other=0)
     count = tl.load(starts + pixel + 1, live, other=0) - first
     columns = values + (channel.to(tl.int64) * value_strides[2])[None, :]
-    total = tl.zeros([block_pixels, block_channels], tl.float32)
-    for i in tl.range(tl.max(count, 0)):
+    total = tl.zeros([block_points, block_channels], tl.float32)
+    longest = tl.max(count, 0)
+    i = 0
+    while i < longest:
         here = i < count
         tap = tl.load(order + first + i, here, other=0)
         weight = tl.load(weights + tap, here, other=0.0)
@@ -370,4 +373,5 @@ def gather_kernel(
         start = (point // n_inner) * value_strides[0] + (point % n_inner) * value_strides[1]
         value = tl.load(columns + start[:, None], here[:, None] & inside[None, :], other=0.0).to(tl.float32)
         total = tl.fma(weight[:, None], value, total)
+        i += 1
     tl.store(canvas + (pixel * n_channels)[:, None] + channel[None, :], total, live[:, None] & inside[None, :])
