@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
+import backends
 import oracle
 import torchsample as ts
 
@@ -46,7 +47,10 @@ def check_against_oracle(rank, mode, padding_mode, align_corners):
     if mode == "nearest":
         coords = off_ties(coords, rank, align_corners)
     expected = oracle.sample(coords.numpy(), featmap.numpy(), MODES[mode], padding_mode, align_corners)
-    assert_close(ts.sample(coords, featmap, mode, padding_mode, align_corners), torch.from_numpy(expected), rtol=1e-10, atol=1e-10)
+    for name in backends.NAMES:
+        with backends.served_by(name):
+            values = ts.sample(coords, featmap, mode, padding_mode, align_corners)
+        assert_close(values, torch.from_numpy(expected), rtol=1e-10, atol=1e-10, msg=lambda text, name=name: f"{name}: {text}")
 
 
 @pytest.mark.parametrize("align_corners", [False, True])

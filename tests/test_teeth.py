@@ -10,6 +10,8 @@ import textwrap
 import pytest
 import torch
 
+import backends
+import test_back_ends as backend_tests
 import test_coord_convert as convert_tests
 import test_coord_generators as generator_tests
 import test_encoding as encoding_tests
@@ -21,12 +23,24 @@ import test_uncertainty as uncertainty_tests
 import torchsample as ts
 from torchsample import uncertainty
 from torchsample.coordinates import convert, distinct, draw, full
-from torchsample.interpolation import boundary, coefficients, kernels, reference
+from torchsample.interpolation import boundary, coefficients, dispatch, fast_cpu, fast_grid, kernels, reference, rows, taps
 from torchsample.sampling import checks
 
 
 def values(rank, mode, padding_mode="border", align_corners=False):
     return lambda: value_tests.check_against_oracle(rank, mode, padding_mode, align_corners)
+
+
+def by_definition(check):
+    def checked():
+        with backends.served_by("definition"):
+            check()
+
+    return checked
+
+
+def derivatives(rank, mode, padding_mode, name="table"):
+    return lambda: backend_tests.check_derivatives(rank, mode, padding_mode, False, name)
 
 
 SAMPLE = ts.sample.__globals__
@@ -62,7 +76,7 @@ CASES = {
         reference.scatter,
         "accumulate=True",
         "accumulate=False",
-        lambda: engine_tests.check_adjoint(1, "bilinear", "border", False),
+        by_definition(lambda: engine_tests.check_adjoint(1, "bilinear", "border", False)),
     ),
     "slope of the wrong axis": (
         reference.interpolate_with_jacobian,
@@ -103,7 +117,7 @@ CASES = {
     "folded too near": (boundary.Boundary.fold, "-reach - 1, side + reach", "0, side - 1", values(1, "bicubic", "border")),
     "align_corners ignored": (convert.to_position, "side - align_corners", "side", values(2, "bilinear", "border", True)),
     "half a pixel off": (convert.to_position, "(side - 1) / 2", "side / 2", values(2, "bilinear")),
-    "axes swapped": (reference._split, "coords.unbind(-1)", "coords.flip(-1).unbind(-1)", values(2, "bilinear")),
+    "axes swapped": (reference._taps, "coords.unbind(-1)", "coords.flip(-1).unbind(-1)", values(2, "bilinear")),
     "weights in another order": (
         reference._outer,
         "product.unsqueeze(-1) * factor.unsqueeze(-2)",
@@ -114,15 +128,52 @@ CASES = {
         reference._hush,
         "~values.isfinite()",
         "values.isneginf()",
-        lambda: value_tests.test_pixel_without_weight_has_no_say("bilinear"),
+        by_definition(lambda: value_tests.test_pixel_without_weight_has_no_say("bilinear")),
     ),
     "NaN coordinates forgotten": (
         reference.interpolate,
         "masked_fill(_like(undefined, total), torch.nan)",
         "clone()",
-        value_tests.test_nan_coordinate_touches_no_other_point,
+        by_definition(value_tests.test_nan_coordinate_touches_no_other_point),
     ),
     "batch forgotten": (checks.map_indices, "torch.arange(side, ", "torch.zeros(side, dtype=torch.long, ", values(1, "bilinear")),
+    "a table's rows in another order": (taps.address, "left * axis.extent + right", "right * axis.extent + left", values(3, "bicubic")),
+    "a table's weights in another order": (taps.multiply, "product(slow, columns)", "product(columns, slow)", values(3, "bicubic")),
+    "the first map for all": (dispatch._owner, "index * stride", "0 * index", values(2, "bicubic")),
+    "a table's slope of the wrong axis": (
+        fast_cpu.Table.coords_gradient,
+        "[*weights[:number], slant, *weights[number + 1 :]]",
+        "[slant, *weights[1:]]",
+        derivatives(2, "bicubic", "border"),
+    ),
+    "sorted taps with the weights of others": (
+        fast_cpu._sort,
+        "weight.flatten().index_select(0, order)",
+        "weight.flatten()",
+        derivatives(2, "bicubic", "border"),
+    ),
+    "a canvas forgets what it holds": (fast_cpu._Canvas.add, "+= sums", "= sums", backend_tests.test_pieces_add_up),
+    "a canvas is never cleared": (fast_cpu._Canvas.finish, "= 0", "+= 1", backend_tests.test_pieces_add_up),
+    "touched pixels elsewhere": (rows.put_rows, "pixels // side", "0 * pixels", backend_tests.test_few_points_on_a_large_map),
+    "points dealt to the wrong share": (
+        fast_grid._deal,
+        "points.reshape(m, shares, -1, points.shape[-1])",
+        "points.reshape(m, -1, shares, points.shape[-1]).transpose(1, 2)",
+        lambda: backend_tests.check_shares(3, 2, 1),
+    ),
+    "kinks on either side": (fast_grid._move_on, "+ torch", "- torch", lambda: backend_tests.check_kinks(2, 1, 1)),
+    "NaN coordinates forgotten by fast paths": (
+        dispatch.interpolate,
+        "torch.nan if",
+        "0.0 if",
+        value_tests.test_nan_coordinate_touches_no_other_point,
+    ),
+    "NaN pixels forgotten by fast paths": (
+        dispatch._interpolate,
+        "_is_finite(values)",
+        "True",
+        lambda: value_tests.test_pixel_without_weight_has_no_say("bilinear"),
+    ),
     "features left behind": (
         SAMPLE["_sample"],
         "values.movedim(-1, n_batch)",

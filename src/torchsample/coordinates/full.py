@@ -11,7 +11,7 @@ from .._checks import check_flag, check_map, check_size
 from .._nobatch import with_nobatch
 from ..layout import tensor_to_size
 from .arguments import batch_shape, check_single_map, coords_dtype, dtype_like
-from .convert import arithmetic_dtype, from_position
+from .convert import arithmetic_dtype
 
 __all__ = ["full", "full_like"]
 
@@ -26,14 +26,18 @@ def _full(
 ) -> Tensor:
     sides = check_size(function, size)
     check_flag(function, "align_corners", align_corners)
+    # 2 i - (side - 1) for every pixel i, over the extent: `from_position` of them all, where an aligned side of one pixel has the centre 0.
     axes = [
-        from_position(torch.arange(side, dtype=arithmetic_dtype(dtype), device=device), side, align_corners).to(dtype) for side in sides
+        torch.arange(1 - side, side, 2, dtype=arithmetic_dtype(dtype), device=device).div_(max(1, side - align_corners)).to(dtype)
+        for side in sides
     ]
-    spatial = sides[::-1]
-    grid = torch.empty((*shape, *spatial, len(sides)), dtype=dtype, device=device)
-    for axis, values in enumerate(axes):
-        grid[..., axis] = values.reshape(-1, *[1] * axis)
-    return grid
+    # Rows are written as one run of numbers, (x, 0, ...) of each pixel behind the other; every further axis, alone in its place of a
+    # pixel, is added to all rows so far at once: exact, and the whole map is gone over only once, in the order of memory.
+    places = torch.eye(len(sides), dtype=dtype, device=device)
+    grid = (axes[0].unsqueeze(-1) * places[0]).flatten()
+    for axis, values in enumerate(axes[1:], start=1):
+        grid = torch.addcmul(grid, values.reshape(-1, *[1] * axis), places[axis].expand(sides[0], -1).flatten())
+    return grid.reshape(*sides[::-1], len(sides)).expand(*shape, *sides[::-1], -1).contiguous()
 
 
 def _full_nobatch(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,13 +13,29 @@ from . import reference
 from .reference import Axis
 
 
-class Backend(Protocol):
-    """What a fast back-end offers; arguments as in `fast_cpu`."""
+class Backend(ABC):
+    """A fast way to interpolate, and its derivatives.
+
+    Points ``(n, d)`` are not NaN, maps are ``(m, c, *spatial)``, and ``owner`` ``(n,)`` is the map of each point, None for a single one.
+    """
 
     def prepare(self, n: int, maps: Tensor, axes: Sequence[Axis]) -> Tensor | None:
-        """A copy of maps that sampling and derivatives share."""
+        """A copy of maps for n points, which sampling and derivatives share; None where they are read as they are."""
+        return None
 
-    def interpolate(self, coords: Tensor, owner: Tensor | None, maps: Tensor, axes: Sequence[Axis], table: Tensor | None) -> Tensor: ...
+    @abstractmethod
+    def interpolate(self, coords: Tensor, owner: Tensor | None, maps: Tensor, axes: Sequence[Axis], table: Tensor | None) -> Tensor:
+        """Values ``(n, c)``, or ``(m, n / m, c)``."""
+
+    @abstractmethod
+    def coords_gradient(
+        self, grad: Tensor, coords: Tensor, owner: Tensor | None, maps: Tensor, axes: Sequence[Axis], table: Tensor | None
+    ) -> Tensor:
+        """Gradient ``(n, d)`` of the coordinates."""
+
+    @abstractmethod
+    def scatter(self, values: Tensor, coords: Tensor, owner: Tensor | None, like: Tensor, axes: Sequence[Axis]) -> Tensor:
+        """The adjoint of `interpolate`: maps of the shape, dtype and layout of others from values."""
 
     def gradients(
         self,
@@ -28,13 +45,15 @@ class Backend(Protocol):
         maps: Tensor,
         axes: Sequence[Axis],
         table: Tensor | None,
-        needs: Sequence[bool],
-    ) -> tuple[Tensor | None, Tensor | None]: ...
+    ) -> tuple[Tensor, Tensor]:
+        """Gradients of coordinates and of maps, where both are needed."""
+        return self.coords_gradient(grad, coords, owner, maps, axes, table), self.scatter(grad, coords, owner, maps, axes)
 
 
 def is_transformed(*tensors: Tensor) -> bool:
     """Whether a tensor is vectorized or belongs to a transform of `torch.func`, which only plain operations follow."""
-    return any(torch._C._functorch.is_functorch_wrapped_tensor(tensor) for tensor in tensors)
+    functorch = torch._C._functorch
+    return any(functorch.is_functorch_wrapped_tensor(tensor) or functorch.is_legacy_batchedtensor(tensor) for tensor in tensors)
 
 
 class Interpolate(torch.autograd.Function):
@@ -53,19 +72,60 @@ class Interpolate(torch.autograd.Function):
         coords, owner, maps = ctx.saved_tensors
         needs = (ctx.needs_input_grad[0], ctx.needs_input_grad[2])
         if torch.is_grad_enabled() or is_transformed(grad):
-            left, right = _by_definition(grad, coords, owner, maps, ctx.axes, needs)
+            left, right = _by_definition(_interpolate, grad, (coords, maps), needs, owner, ctx.axes)
+        elif all(needs):
+            left, right = ctx.backend.gradients(grad, coords, owner, maps, ctx.axes, ctx.table)
         else:
-            left, right = ctx.backend.gradients(grad, coords, owner, maps, ctx.axes, ctx.table, needs)
+            left = ctx.backend.coords_gradient(grad, coords, owner, maps, ctx.axes, ctx.table) if needs[0] else None
+            right = ctx.backend.scatter(grad, coords, owner, maps, ctx.axes) if needs[1] else None
         return left, None, right, None, None
 
 
+class Scatter(torch.autograd.Function):
+    """Scattering to maps ``(m, c, *spatial)`` like others by a fast back-end; its derivatives are interpolations."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, coords: Tensor, owner: Tensor | None, values: Tensor, like: Tensor, axes: Sequence[Axis], backend: Backend
+    ) -> Tensor:
+        ctx.save_for_backward(coords, owner, values)
+        ctx.axes, ctx.backend = axes, backend
+        return backend.scatter(values, coords, owner, like, axes)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, None, Tensor | None, None, None, None]:
+        coords, owner, values = ctx.saved_tensors
+        needs = (ctx.needs_input_grad[0], ctx.needs_input_grad[2])
+        if torch.is_grad_enabled() or is_transformed(grad):
+            left, right = _by_definition(_scatter, grad, (coords, values), needs, owner, ctx.axes)
+        else:
+            backend: Backend = ctx.backend
+            table = backend.prepare(len(coords), grad, ctx.axes)
+            left = backend.coords_gradient(values, coords, owner, grad, ctx.axes, table) if needs[0] else None
+            right = backend.interpolate(coords, owner, grad, ctx.axes, table).to(values.dtype) if needs[1] else None
+        return left, None, right, None, None, None
+
+
+def _interpolate(coords: Tensor, maps: Tensor, owner: Tensor, axes: Sequence[Axis], grad: Tensor) -> Tensor:
+    return reference.interpolate(coords, maps, (owner,), axes).reshape(grad.shape)
+
+
+def _scatter(coords: Tensor, values: Tensor, owner: Tensor, axes: Sequence[Axis], grad: Tensor) -> Tensor:
+    return reference.scatter(coords, values, (owner,), grad.shape[:1], axes)
+
+
 def _by_definition(
-    grad: Tensor, coords: Tensor, owner: Tensor | None, maps: Tensor, axes: Sequence[Axis], needs: Sequence[bool]
+    function: Callable[..., Tensor],
+    grad: Tensor,
+    inputs: tuple[Tensor, Tensor],
+    needs: Sequence[bool],
+    owner: Tensor | None,
+    axes: Sequence[Axis],
 ) -> list[Tensor | None]:
     """Gradients that can be differentiated again."""
-    owner = torch.zeros(len(coords), dtype=torch.int64, device=coords.device) if owner is None else owner
+    owner = torch.zeros(len(inputs[0]), dtype=torch.int64, device=grad.device) if owner is None else owner.long()
     with torch.enable_grad():
-        values = reference.interpolate(coords, maps, (owner,), axes).reshape(grad.shape)
-        inputs = [tensor for tensor, needed in zip((coords, maps), needs, strict=True) if needed]
-        found = iter(torch.autograd.grad(values, inputs, grad, create_graph=True, materialize_grads=True))
-    return [next(found) if needed else None for needed in needs]
+        values = function(*inputs, owner, axes, grad)
+        needed = [tensor for tensor, need in zip(inputs, needs, strict=True) if need]
+        found = iter(torch.autograd.grad(values, needed, grad, create_graph=True, materialize_grads=True))
+    return [next(found) if need else None for need in needs]

@@ -1,66 +1,160 @@
-"""The choice of back-end, and the only place that chooses."""
+"""The choice of back-end, and the only place that chooses.
+
+The rule: on a CUDA device, Triton's kernels, if they know the mode. On a CPU, `grid_sample` for few channels and linear sampling, a table
+for everything else. The definition serves transforms, tracing, other devices and unusual dtypes, and calls that meet a NaN pixel.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import prod
 
 import torch
 from torch import Tensor
 
-from . import fast_cpu, fast_grid, reference
-from .autograd import Backend, Interpolate, is_transformed
+from . import fast_cuda, fast_grid, reference
+from .autograd import Backend, Interpolate, Scatter, is_transformed
+from .fast_cpu import Table
+from .fast_grid import GridSample
 from .reference import Axis
 
+_SERVED = (
+    torch.float64,
+    torch.float32,
+    torch.float16,
+    torch.bfloat16,
+    torch.int64,
+    torch.int32,
+    torch.int16,
+    torch.int8,
+    torch.uint8,
+    torch.bool,
+)
 
-def _flat(coords: Tensor, featmap: Tensor, batch: Sequence[Tensor]) -> tuple[torch.Size, Tensor, Tensor | None, Tensor]:
-    """Points, and as a list of points ``(n, d)``, of their maps ``(n,)``, and of maps ``(m, c, *spatial)``."""
-    rank, n_batch = coords.shape[-1], len(batch)
-    points = torch.broadcast_shapes(coords.shape[:-1], *(index.shape for index in batch))
-    maps = featmap.reshape(prod(featmap.shape[:n_batch]), *featmap.shape[n_batch:])
-    owner = None
-    if maps.shape[0] > 1:
-        strides = [prod(featmap.shape[dim + 1 : n_batch]) for dim in range(n_batch)]
-        owner = sum((index * stride for index, stride in zip(batch, strides, strict=True)), start=batch[0].new_zeros(()))
-        owner = owner.expand(points).reshape(-1)
-    return points, coords.expand(*points, rank).reshape(-1, rank), owner, maps
+
+@dataclass(frozen=True)
+class Choice:
+    """Who serves a call, and why."""
+
+    name: str
+    """``"triton"``, ``"table"``, ``"grid_sample"`` or ``"definition"``."""
+    why: str
+    backend: Backend | None = None
+    """What serves it on a CPU."""
 
 
-def _refuses(coords: Tensor, featmap: Tensor) -> str | None:
-    """Why only the definition serves these tensors, or None."""
-    if torch.compiler.is_compiling() or torch.jit.is_tracing() or torch._C._len_torch_dispatch_stack():
-        return "the call is being traced"
-    if any(type(tensor) not in (Tensor, torch.nn.Parameter) for tensor in (coords, featmap)):
+def _only_by_definition(coords: Tensor, tensor: Tensor) -> str | None:
+    """Why the definition alone serves these tensors, or None."""
+    if any(type(one) not in (Tensor, torch.nn.Parameter) for one in (coords, tensor)):
         return "a tensor is of a subclass"
-    if is_transformed(coords, featmap):
+    if torch.compiler.is_compiling() or torch._C._is_tracing() or torch._C._len_torch_dispatch_stack():
+        return "the call is being traced or compiled"
+    if is_transformed(coords, tensor):
         return "a transform of torch.func is active"
     if torch.autograd.forward_ad._current_level >= 0:
         return "forward-mode differentiation is active"
     if coords.device.type != "cpu":
-        return f"there is no fast path for the device {coords.device.type}"
-    if featmap.is_complex():
-        return "the map is complex"
-    if featmap.dtype in (torch.uint16, torch.uint32, torch.uint64) or featmap.dtype.itemsize == 1 and featmap.is_floating_point():
-        return f"the map is of {featmap.dtype}"
+        return f"no fast path for tensors on {coords.device.type}"
+    if tensor.dtype not in _SERVED:
+        return f"no fast path for {tensor.dtype}"
+    if 0 in coords.shape or 0 in tensor.shape:
+        return "there is nothing to do"
     return None
 
 
-def _choose(coords: Tensor, maps: Tensor, batch: Sequence[Tensor], axes: Sequence[Axis]) -> Backend:
-    dealt = all(index.ndim > 1 for index in batch)
-    return fast_grid if dealt and fast_grid.refuses(coords, maps, axes) is None else fast_cpu
+def _on_cuda(coords: Tensor, tensor: Tensor, axes: Sequence[Axis]) -> Choice | None:
+    """The choice for a CUDA device, None for others; compiled graphs keep its operators."""
+    if coords.device.type != "cuda":
+        return None
+    if any(type(one) not in (Tensor, torch.nn.Parameter) for one in (coords, tensor)):
+        return Choice("definition", "a tensor is of a subclass")
+    reason = fast_cuda.refuses(coords, tensor, axes)
+    return Choice("definition", reason) if reason else Choice("triton", "on a CUDA device")
+
+
+def choose(coords: Tensor, featmap: Tensor, batch: Sequence[Tensor], axes: Sequence[Axis]) -> Choice:
+    """How `interpolate` serves a call."""
+    if choice := _on_cuda(coords, featmap, axes):
+        return choice
+    if reason := _only_by_definition(coords, featmap):
+        return Choice("definition", reason)
+    points, n_batch = points_shape(coords, batch), len(batch)
+    if prod(featmap.shape[:n_batch]) > 1 and (batch[0].ndim == 1 or points[:n_batch] != featmap.shape[:n_batch]):
+        return Choice("table", "grid_sample takes points that belong to maps evenly and in order", Table())
+    if reason := fast_grid.refuses(prod(points), featmap.shape[n_batch], coords.dtype, featmap.dtype, axes):
+        return Choice("table", reason, Table())
+    return Choice("grid_sample", "for few channels and linear sampling it is the quickest", GridSample())
+
+
+def points_shape(coords: Tensor, batch: Sequence[Tensor]) -> tuple[int, ...]:
+    """The shape of all points, batch included."""
+    shape = list(coords.shape[:-1])
+    for dim, index in enumerate(batch):
+        if index.ndim == len(shape) - dim:
+            shape[dim] = max(shape[dim], index.shape[0])
+    return tuple(shape)
+
+
+def _owner(points: Sequence[int], batch: Sequence[Tensor], sizes: Sequence[int]) -> Tensor | None:
+    """The map of each point ``(n,)``, counted through all batch dimensions; None for a single map."""
+    if prod(sizes) == 1:
+        return None
+    strides = [prod(sizes[dim + 1 :]) for dim in range(len(sizes))]
+    owner = sum((index * stride for index, stride in zip(batch, strides, strict=True)), start=torch.zeros((), dtype=torch.int64))
+    return owner.expand(points).reshape(-1)
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    """Whether all numbers are finite, and of moderate size: their sum tells."""
+    return math.isfinite(tensor.detach().sum(dtype=reference.accumulator(tensor.dtype)).item())
 
 
 def interpolate(coords: Tensor, featmap: Tensor, batch: Sequence[Tensor], axes: Sequence[Axis]) -> Tensor:
-    """`reference.interpolate`, by the fastest back-end that gives the same."""
-    if _refuses(coords, featmap) or 0 in coords.shape[:-1] or 0 in featmap.shape:
+    """`reference.interpolate`, by whom `choose` names."""
+    choice = choose(coords, featmap, batch, axes)
+    backend = choice.backend
+    if choice.name == "triton":
+        return fast_cuda.interpolate(coords, featmap, batch, axes)
+    if backend is None:
         return reference.interpolate(coords, featmap, batch, axes)
-    if not torch.isfinite(coords.detach().sum()):
+    if _is_finite(coords):
+        return _interpolate(coords, featmap, batch, axes, backend)
+    placed, undefined = reference.place(coords, reference.accumulator(featmap.dtype), axes)
+    values = _interpolate(placed, featmap, batch, axes, backend)
+    return values.masked_fill(undefined.unsqueeze(-1), torch.nan if values.is_floating_point() else 0)
+
+
+def _interpolate(coords: Tensor, featmap: Tensor, batch: Sequence[Tensor], axes: Sequence[Axis], backend: Backend) -> Tensor:
+    points, n_batch, c = points_shape(coords, batch), len(batch), featmap.shape[len(batch)]
+    maps = featmap.reshape(-1, *featmap.shape[n_batch:])
+    flat = coords.expand(*points, -1).reshape(-1, coords.shape[-1])
+    owner = _owner(points, batch, featmap.shape[:n_batch])
+    if not maps.is_floating_point():
+        return backend.interpolate(flat, owner, maps, axes, backend.prepare(len(flat), maps, axes)).reshape(*points, c)
+    values: Tensor = Interpolate.apply(flat, owner, maps, axes, backend)  # type: ignore[no-untyped-call]
+    if not (axes[0].kernel.selects or _is_finite(values)):
+        # A pixel without weight has no say, be it NaN or infinite: only the definition looks at that.
         return reference.interpolate(coords, featmap, batch, axes)
-    points, flat, owner, maps = _flat(coords, featmap, batch)
-    if not (maps.is_floating_point()):
-        return fast_cpu.interpolate(flat, owner, maps, axes, fast_cpu.prepare(len(flat), maps, axes)).reshape(*points, -1)
-    values: Tensor = Interpolate.apply(flat, owner, maps, axes, _choose(coords, maps, batch, axes))
-    if not torch.isfinite(values.detach().sum()):
-        # A pixel that is NaN or infinite has no say where its weight is zero; only the definition looks at that.
-        return reference.interpolate(coords, featmap, batch, axes)
-    return values.reshape(*points, -1)
+    return values.reshape(*points, c)
+
+
+def scatter(coords: Tensor, values: Tensor, batch: Sequence[Tensor], batch_shape: Sequence[int], axes: Sequence[Axis]) -> Tensor:
+    """`reference.scatter`, by Triton or a table where those serve."""
+    choice = _on_cuda(coords, values, axes)
+    if choice and choice.name == "triton":
+        return fast_cuda.scatter(coords, values, batch, batch_shape, axes)
+    if _only_by_definition(coords, values) or not _is_finite(values):
+        return reference.scatter(coords, values, batch, batch_shape, axes)
+    if not _is_finite(coords):
+        coords, undefined = reference.place(coords, reference.accumulator(values.dtype), axes)
+        values = values.where(~undefined.unsqueeze(-1), 0)
+    points = points_shape(coords, batch)
+    flat = coords.expand(*points, -1).reshape(-1, coords.shape[-1])
+    shape = (prod(batch_shape), values.shape[-1], *(axis.extent for axis in reversed(axes)))
+    # Memory that nobody touches: it only says what the result is like.
+    like = values.new_empty(shape, dtype=reference.accumulator(values.dtype))
+    owner = _owner(points, batch, batch_shape)
+    maps: Tensor = Scatter.apply(flat, owner, values.expand(*points, -1).reshape(len(flat), -1), like, axes, Table())  # type: ignore[no-untyped-call]
+    return maps.reshape(*batch_shape, *shape[1:])

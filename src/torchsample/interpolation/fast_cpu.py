@@ -5,8 +5,6 @@
 - Scattering is the transposed sum: taps are sorted by pixel, and each pixel sums the values of the points that read it.
 
 Points are worked through in pieces whose taps stay in the caches; nothing of the size points x taps x channels ever exists.
-Every function here takes points ``(n, d)`` that are not NaN, and maps ``(m, c, *spatial)``; ``owner`` ``(n,)`` is the map of each point, None for a
-single map.
 """
 
 from __future__ import annotations
@@ -18,9 +16,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .autograd import Backend
 from .reference import Axis, accumulator
 from .rows import copy_rows, gather_rows, put_rows, to_maps, view_rows
-from .taps import address, count_taps, multiply, slopes, split, taps
+from .taps import address, count_taps, multiply, slopes, taps
 
 PIECE = 1 << 18
 """Taps that are worked on at once: their indices and weights are some MB. Also the numbers in a block of results."""
@@ -40,7 +39,7 @@ def _part(owner: Tensor | None, piece: slice) -> Tensor | None:
     return None if owner is None else owner[piece]
 
 
-def _is_worth_a_pass(n: int, maps: Tensor, axes: Sequence[Axis]) -> bool:
+def is_worth_a_pass(n: int, maps: Tensor, axes: Sequence[Axis]) -> bool:
     """Whether points have enough taps to go through the whole map for them, not only through the pixels that they touch."""
     return 2 * n * count_taps(axes) >= maps.shape[0] * prod(maps.shape[2:])
 
@@ -49,12 +48,10 @@ def _working_dtype(maps: Tensor, axes: Sequence[Axis]) -> torch.dtype:
     return maps.dtype if axes[0].kernel.selects else accumulator(maps.dtype)
 
 
-def prepare(n: int, maps: Tensor, axes: Sequence[Axis]) -> Tensor | None:
-    """The table of whole maps: their own memory or a copy; None where a copy is more than n points are worth."""
-    rows, dtype = view_rows(maps), _working_dtype(maps, axes)
-    if rows is not None and rows.dtype == dtype:
-        return rows
-    return copy_rows(maps, dtype) if _is_worth_a_pass(n, maps, axes) else None
+def view(maps: Tensor, axes: Sequence[Axis]) -> Tensor | None:
+    """The table in the memory of maps, if they are channels-last and of the right dtype."""
+    rows = view_rows(maps)
+    return rows if rows is not None and rows.dtype == _working_dtype(maps, axes) else None
 
 
 def _read(table: Tensor | None, maps: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
@@ -81,38 +78,6 @@ def _select(table: Tensor | None, maps: Tensor, index: Tensor, weight: Tensor) -
     rows = gather_rows(maps, index.squeeze(-1), maps.dtype) if table is None else table.index_select(0, index.squeeze(-1))
     out = weight == 0
     return rows.masked_fill_(out, 0) if bool(out.any()) else rows
-
-
-def interpolate(coords: Tensor, owner: Tensor | None, maps: Tensor, axes: Sequence[Axis], table: Tensor | None) -> Tensor:
-    """Values ``(n, c)``."""
-    n, c = len(coords), maps.shape[1]
-    combine = _select if axes[0].kernel.selects else lambda table, maps, index, weight: _bag(*_read(table, maps, index), weight)
-    if n * max(count_taps(axes), c) <= PIECE:
-        return combine(table, maps, *taps(coords, owner, maps, axes)).to(maps.dtype)
-    values = maps.new_empty(n, c)
-    for piece in _pieces(n, PIECE // count_taps(axes)):
-        index, weight = taps(coords[piece], _part(owner, piece), maps, axes)
-        for block in _pieces(len(index), PIECE // c if table is not None else len(index)):
-            values[piece][block] = combine(table, maps, index[block], weight[block])
-    return values
-
-
-def coords_gradient(
-    grad: Tensor, coords: Tensor, owner: Tensor | None, maps: Tensor, axes: Sequence[Axis], table: Tensor | None
-) -> Tensor:
-    """Gradient ``(n, d)`` of the coordinates."""
-    if axes[0].kernel.selects:
-        return torch.zeros_like(coords)
-    result, dtype = torch.empty_like(coords), accumulator(maps.dtype)
-    for piece in _pieces(len(coords), PIECE // count_taps(axes)):
-        weights, slants, indices = slopes(coords[piece], maps, axes)
-        rows, index = _read(table, maps, address(indices, axes, _part(owner, piece)))
-        for number, slant in enumerate(slants):
-            factor = multiply([*weights[:number], slant, *weights[number + 1 :]], dtype)
-            for block in _pieces(len(index), PIECE // maps.shape[1]):
-                derivative = _bag(rows, index[block], factor[block])
-                result[piece, number][block] = derivative.mul_(grad[piece][block]).sum(-1)
-    return result
 
 
 def _all_taps(coords: Tensor, owner: Tensor | None, maps: Tensor, axes: Sequence[Axis]) -> tuple[Tensor, Tensor]:
@@ -200,27 +165,47 @@ def _scatter_columns(values: Tensor, coords: Tensor, owner: Tensor | None, like:
     return canvas
 
 
-def scatter(values: Tensor, coords: Tensor, owner: Tensor | None, like: Tensor, axes: Sequence[Axis]) -> Tensor:
-    """The adjoint of `interpolate`: maps of the shape, layout and dtype of others, from values ``(n, c)``."""
-    values = values.to(accumulator(like.dtype)).contiguous()
-    if like.shape[1] <= NARROW or values.dtype != torch.float32:
-        return to_maps(_scatter_columns(values, coords, owner, like, axes), like)
-    if _is_worth_a_pass(len(coords), like, axes):
-        return to_maps(_scatter_sorted(values, coords, owner, like, axes), like)
-    return _scatter_touched(values, coords, owner, like, axes).to(like.dtype)
+class Table(Backend):
+    """A map as a table of rows."""
 
+    def prepare(self, n: int, maps: Tensor, axes: Sequence[Axis]) -> Tensor | None:
+        rows = view(maps, axes)
+        if rows is None and is_worth_a_pass(n, maps, axes):
+            rows = copy_rows(maps, _working_dtype(maps, axes))
+        return rows
 
-def gradients(
-    grad: Tensor,
-    coords: Tensor,
-    owner: Tensor | None,
-    maps: Tensor,
-    axes: Sequence[Axis],
-    table: Tensor | None,
-    needs: Sequence[bool],
-) -> tuple[Tensor | None, Tensor | None]:
-    """Gradients of coordinates and of maps, where they are needed."""
-    return (
-        coords_gradient(grad, coords, owner, maps, axes, table) if needs[0] else None,
-        scatter(grad, coords, owner, maps, axes) if needs[1] else None,
-    )
+    def interpolate(self, coords: Tensor, owner: Tensor | None, maps: Tensor, axes: Sequence[Axis], table: Tensor | None) -> Tensor:
+        n, c = len(coords), maps.shape[1]
+        combine = _select if axes[0].kernel.selects else lambda table, maps, index, weight: _bag(*_read(table, maps, index), weight)
+        if n * max(count_taps(axes), c) <= PIECE:
+            return combine(table, maps, *taps(coords, owner, maps, axes)).to(maps.dtype)
+        values = maps.new_empty(n, c)
+        for piece in _pieces(n, PIECE // count_taps(axes)):
+            index, weight = taps(coords[piece], _part(owner, piece), maps, axes)
+            for block in _pieces(len(index), PIECE // c if table is not None else len(index)):
+                values[piece][block] = combine(table, maps, index[block], weight[block])
+        return values
+
+    def coords_gradient(
+        self, grad: Tensor, coords: Tensor, owner: Tensor | None, maps: Tensor, axes: Sequence[Axis], table: Tensor | None
+    ) -> Tensor:
+        if axes[0].kernel.selects:
+            return torch.zeros_like(coords)
+        result, dtype = torch.empty_like(coords), accumulator(maps.dtype)
+        for piece in _pieces(len(coords), PIECE // count_taps(axes)):
+            weights, slants, indices = slopes(coords[piece], maps, axes)
+            rows, index = _read(table, maps, address(indices, axes, _part(owner, piece)))
+            for number, slant in enumerate(slants):
+                factor = multiply([*weights[:number], slant, *weights[number + 1 :]], dtype)
+                for block in _pieces(len(index), PIECE // maps.shape[1]):
+                    derivative = _bag(rows, index[block], factor[block])
+                    result[piece, number][block] = derivative.mul_(grad[piece][block]).sum(-1)
+        return result
+
+    def scatter(self, values: Tensor, coords: Tensor, owner: Tensor | None, like: Tensor, axes: Sequence[Axis]) -> Tensor:
+        values = values.to(accumulator(like.dtype)).contiguous()
+        if like.shape[1] <= NARROW or values.dtype != torch.float32:
+            return to_maps(_scatter_columns(values, coords, owner, like, axes), like)
+        if is_worth_a_pass(len(coords), like, axes):
+            return to_maps(_scatter_sorted(values, coords, owner, like, axes), like)
+        return _scatter_touched(values, coords, owner, like, axes).to(like.dtype)

@@ -102,7 +102,8 @@ def prefilter(featmap: Tensor, axes: Sequence[Axis]) -> Tensor:
     return featmap
 
 
-def _prefilter_adjoint(coefficients: Tensor, axes: Sequence[Axis]) -> Tensor:
+def prefilter_adjoint(coefficients: Tensor, axes: Sequence[Axis]) -> Tensor:
+    """From a map of coefficients back to one of pixels: the adjoint of `prefilter`."""
     if axes[0].kernel.poles:
         for dim, axis in enumerate(axes, start=1):
             place = coefficients.ndim - dim
@@ -110,12 +111,17 @@ def _prefilter_adjoint(coefficients: Tensor, axes: Sequence[Axis]) -> Tensor:
     return coefficients
 
 
-def _split(coords: Tensor, dtype: torch.dtype, axes: Sequence[Axis]) -> tuple[list[Tensor], Tensor]:
-    """Coordinates per axis, in the precision for arithmetic, and where a point has no place; there they are set to 0."""
+def place(coords: Tensor, dtype: torch.dtype, axes: Sequence[Axis]) -> tuple[Tensor, Tensor]:
+    """Coordinates in the precision for arithmetic, and where a point has no place; there they are set to 0."""
     coords = coords.to(torch.promote_types(coords.dtype, dtype))
-    columns = coords.unbind(-1)
-    undefined = torch.stack([axis.position(x).isnan() for axis, x in zip(axes, columns, strict=True)]).any(0)
-    return [x.masked_fill(undefined, 0) for x in columns], undefined
+    undefined = torch.stack([axis.position(x).isnan() for axis, x in zip(axes, coords.unbind(-1), strict=True)]).any(0)
+    return coords.masked_fill(undefined.unsqueeze(-1), 0), undefined
+
+
+def _taps(coords: Tensor, axes: Sequence[Axis]) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+    """Weights and indices of every axis."""
+    weights, indices = zip(*(axis.taps(x) for axis, x in zip(axes, coords.unbind(-1), strict=True)), strict=True)
+    return weights, indices
 
 
 def _outer(factors: Sequence[Tensor]) -> Tensor:
@@ -174,8 +180,8 @@ def interpolate(coords: Tensor, featmap: Tensor, batch: Sequence[Tensor], axes: 
     axes : sequence of Axis
         The rule of each axis ``(x, y, ...)``.
     """
-    columns, undefined = _split(coords, accumulator(featmap.dtype), axes)
-    weights, indices = zip(*(axis.taps(x) for axis, x in zip(axes, columns, strict=True)), strict=True)
+    coords, undefined = place(coords, accumulator(featmap.dtype), axes)
+    weights, indices = _taps(coords, axes)
     values, weight = _gather(featmap, batch, indices), _outer(weights)
     if not (values.is_floating_point() or values.is_complex()):
         return select((weight == 0) | undefined.unsqueeze(-1), values.new_zeros(()), values.squeeze(-2))
@@ -192,13 +198,9 @@ def _sum(values: Tensor, weight: Tensor) -> Tensor:
 def interpolate_with_jacobian(coords: Tensor, featmap: Tensor, batch: Sequence[Tensor], axes: Sequence[Axis]) -> tuple[Tensor, Tensor]:
     """Values as `interpolate` gives them, and their derivatives ``(*points, c, d)`` by the coordinates, from one gather."""
     dtype = accumulator(featmap.dtype)
-    columns, undefined = _split(coords, dtype, axes)
-    weights, slopes, indices = [], [], []
-    for axis, x in zip(axes, columns, strict=True):
-        weight, index = axis.taps(x)
-        weights.append(weight)
-        slopes.append(axis.slopes(x))
-        indices.append(index)
+    coords, undefined = place(coords, dtype, axes)
+    weights, indices = _taps(coords, axes)
+    slopes = [axis.slopes(x) for axis, x in zip(axes, coords.unbind(-1), strict=True)]
     weight = _outer(weights)
     values = _hush(_real(_gather(featmap, batch, indices), dtype), weight)
     totals = [_sum(values, weight.to(dtype))]
@@ -209,13 +211,13 @@ def interpolate_with_jacobian(coords: Tensor, featmap: Tensor, batch: Sequence[T
 
 
 def scatter(coords: Tensor, values: Tensor, batch: Sequence[Tensor], batch_shape: Sequence[int], axes: Sequence[Axis]) -> Tensor:
-    """The adjoint of `prefilter` and `interpolate`: a map ``(*batch, c, *spatial)`` from values ``(*points, c)``, in the dtype of the sum.
+    """The adjoint of `interpolate`: a map ``(*batch, c, *spatial)`` from values ``(*points, c)``, in the dtype of the sum.
 
     A point that has no place contributes nothing.
     """
     dtype, rank = accumulator(values.dtype), len(axes)
-    columns, undefined = _split(coords, dtype, axes)
-    weights, indices = zip(*(axis.taps(x) for axis, x in zip(axes, columns, strict=True)), strict=True)
+    coords, undefined = place(coords, dtype, axes)
+    weights, indices = _taps(coords, axes)
     weight = _outer(weights).masked_fill(undefined.unsqueeze(-1), 0).to(dtype)
     parts = _real(values, dtype).unsqueeze(weight.ndim - 1)
     contributions = _like(weight, parts) * _hush(parts, weight)
@@ -223,5 +225,4 @@ def scatter(coords: Tensor, values: Tensor, batch: Sequence[Tensor], batch_shape
     contributions = contributions.reshape(*points, *[len(axes[0].kernel.offsets)] * rank, *features)
     canvas = contributions.new_zeros(*batch_shape, *(axis.extent for axis in reversed(axes)), *features)
     canvas = canvas.index_put(_address(batch, indices), contributions, accumulate=True)
-    featmap = _restore(canvas, torch.promote_types(values.dtype, dtype)).movedim(-1, -rank - 1)
-    return _prefilter_adjoint(featmap, axes)
+    return _restore(canvas, torch.promote_types(values.dtype, dtype)).movedim(-1, -rank - 1)

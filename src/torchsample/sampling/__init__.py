@@ -4,5 +4,6 @@ from .jacobian import sample_with_jacobian
 from .prefilter import prefilter
 from .sample import sample, sample2d, sample3d
 from .splat import splat
+from .why import why
 
-__all__ = ["prefilter", "sample", "sample2d", "sample3d", "sample_with_jacobian", "splat"]
+__all__ = ["prefilter", "sample", "sample2d", "sample3d", "sample_with_jacobian", "splat", "why"]

@@ -9,7 +9,7 @@ from torch import Tensor
 from .._checks import check_flag, check_size, check_tensor, message
 from .._nobatch import with_nobatch
 from ..coordinates.convert import check_coords
-from ..interpolation import reference
+from ..interpolation import dispatch, reference
 from ..interpolation.boundary import get_boundaries
 from ..interpolation.kernels import Kernel, get_kernel
 from .checks import Mode, PaddingMode, check_broadcast, check_device, check_interpolable, map_indices
@@ -53,10 +53,13 @@ def _splat(
     axes = reference.make_axes(sides, kernel, get_boundaries(function, padding_mode, rank), align_corners)
     shape = [other if mine == 1 else mine for mine, other in zip(coords.shape[:n_batch], values.shape[:n_batch], strict=True)]
     batch = map_indices(shape, coords.ndim - 1 - n_batch, coords.device)
-    featmap = reference.scatter(coords, values, batch, shape, axes)
+
+    def scatter(values: Tensor) -> Tensor:
+        return reference.prefilter_adjoint(dispatch.scatter(coords, values, batch, shape, axes), axes)
+
+    featmap = scatter(values)
     if normalize:
-        ones = values.new_ones((*values.shape[:-1], 1), dtype=reference.accumulator(values.dtype))
-        weight = reference.scatter(coords, ones, batch, shape, axes)
+        weight = scatter(values.new_ones((*values.shape[:-1], 1), dtype=reference.accumulator(values.dtype)))
         # Where nothing was splatted, zero stays zero.
         featmap = featmap / weight.masked_fill(weight == 0, 1)
     return featmap.to(values.dtype).contiguous()
