@@ -1,5 +1,6 @@
 """How the tests run: one thread per process, and each test from the same random state."""
 
+import importlib.util
 import os
 
 import pytest
@@ -8,6 +9,9 @@ import torch
 if "PYTEST_XDIST_WORKER" in os.environ:
     # One process per core: threads would only get into each other's way.
     torch.set_num_threads(1)
+
+# Doctests are looked for in every module of the package; those of the CUDA back-end import Triton.
+collect_ignore_glob = [] if importlib.util.find_spec("triton") else ["src/torchsample/interpolation/triton_*.py"]
 
 
 @pytest.fixture(autouse=True)

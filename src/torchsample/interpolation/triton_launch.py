@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import triton.language as tl  # type: ignore[import-untyped]
+import triton.language as tl
 from torch import Tensor
 
 from . import triton_kernels

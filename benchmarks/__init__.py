@@ -1,0 +1,1 @@
+"""Benchmarks of torchsample against what else samples maps: ``python -m benchmarks --help``."""
