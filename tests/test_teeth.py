@@ -157,8 +157,8 @@ CASES = {
     "touched pixels elsewhere": (rows.put_rows, "pixels // side", "0 * pixels", backend_tests.test_few_points_on_a_large_map),
     "points dealt to the wrong share": (
         fast_grid._deal,
-        "points.reshape(m, shares, -1, points.shape[-1])",
-        "points.reshape(m, -1, shares, points.shape[-1]).transpose(1, 2)",
+        "points.reshape(shares, -1, points.shape[1])",
+        "points.reshape(-1, shares, points.shape[1]).transpose(0, 1)",
         lambda: backend_tests.check_shares(3, 2, 1),
     ),
     "kinks on either side": (fast_grid._move_on, "+ torch", "- torch", lambda: backend_tests.check_kinks(2, 1, 1)),

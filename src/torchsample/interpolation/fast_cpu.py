@@ -22,7 +22,10 @@ from .rows import copy_rows, gather_rows, put_rows, to_maps, view_rows
 from .taps import address, count_taps, multiply, slopes, taps
 
 PIECE = 1 << 18
-"""Taps that are worked on at once: their indices and weights are some MB. Also the numbers in a block of results."""
+"""Taps that are worked on at once: their indices and weights are some MB."""
+
+BLOCK = 1 << 20
+"""Numbers of a result that are worked out apart, before they go to their place."""
 
 SORTED = 1 << 21
 """Taps that are sorted at once, to scatter them."""
@@ -177,12 +180,12 @@ class Table(Backend):
     def interpolate(self, coords: Tensor, owner: Tensor | None, maps: Tensor, axes: Sequence[Axis], table: Tensor | None) -> Tensor:
         n, c = len(coords), maps.shape[1]
         combine = _select if axes[0].kernel.selects else lambda table, maps, index, weight: _bag(*_read(table, maps, index), weight)
-        if n * max(count_taps(axes), c) <= PIECE:
+        if n * count_taps(axes) <= PIECE:
             return combine(table, maps, *taps(coords, owner, maps, axes)).to(maps.dtype)
         values = maps.new_empty(n, c)
         for piece in _pieces(n, PIECE // count_taps(axes)):
             index, weight = taps(coords[piece], _part(owner, piece), maps, axes)
-            for block in _pieces(len(index), PIECE // c if table is not None else len(index)):
+            for block in _pieces(len(index), BLOCK // c if table is not None else len(index)):
                 values[piece][block] = combine(table, maps, index[block], weight[block])
         return values
 
@@ -197,7 +200,7 @@ class Table(Backend):
             rows, index = _read(table, maps, address(indices, axes, _part(owner, piece)))
             for number, slant in enumerate(slants):
                 factor = multiply([*weights[:number], slant, *weights[number + 1 :]], dtype)
-                for block in _pieces(len(index), PIECE // maps.shape[1]):
+                for block in _pieces(len(index), BLOCK // maps.shape[1]):
                     derivative = _bag(rows, index[block], factor[block])
                     result[piece, number][block] = derivative.mul_(grad[piece][block]).sum(-1)
         return result

@@ -6,7 +6,7 @@ expanded views of them, without a copy.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from math import prod
 
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from .autograd import Backend
 from .boundary import Border, Boundary, Reflection, Zeros
-from .fast_cpu import Table
+from .fast_cpu import BLOCK, Table
 from .kernels import Linear
 from .reference import Axis
 
@@ -46,55 +46,62 @@ def refuses(n: int, c: int, coords: torch.dtype, maps: torch.dtype, axes: Sequen
     return None
 
 
-def _shares(n: int, maps: Tensor) -> int:
-    """In how many shares the points of each map are dealt: one per core where maps are fewer than cores."""
-    threads = torch.get_num_threads()
-    return min(threads, max(n // (maps.shape[0] * SHARE), 1)) if maps.shape[0] < threads else 1
+def _shares(n: int, m: int) -> int:
+    """In how many shares the points of each of m maps are dealt: one per core, if they are worth it."""
+    return max(min(torch.get_num_threads(), n // (m * SHARE)), 1)
 
 
 def _canvases(n: int, maps: Tensor) -> int:
-    """In how many shares points are dealt where each share needs a map of its own to add to, which only many points are worth."""
+    """As `_shares`, where each share needs a map of its own to add to, which only many points are worth."""
+    if maps.shape[0] >= torch.get_num_threads():
+        return 1
     n_pixels = maps.shape[0] * prod(maps.shape[2:])
-    return _shares(n, maps) if n * (1 if maps.ndim == 4 else 16) >= n_pixels else 1
+    return _shares(n, maps.shape[0]) if n * (1 if maps.ndim == 4 else 16) >= n_pixels else 1
 
 
-def _deal(points: Tensor, m: int, shares: int) -> Tensor:
-    """Points ``(n, k)`` of m maps as ``(m, shares, n / m / shares, k)``; the last share is filled up with copies of a point."""
-    points = points.reshape(m, -1, points.shape[-1])
-    missing = -points.shape[1] % shares
-    if missing:
-        points = torch.cat([points, points[:, :1].expand(-1, missing, -1)], dim=1)
-    return points.reshape(m, shares, -1, points.shape[-1])
+def _lay(points: Tensor, rank: int) -> Tensor:
+    """Points ``(b, n, k)`` as a grid of one line."""
+    return points.reshape(points.shape[0], *[1] * (rank - 1), *points.shape[1:])
 
 
-def _calls(maps: Tensor, *dealt: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Maps, and what was dealt to them, as `grid_sample` takes them: all at once if there is one share, else map by map."""
-    rank = maps.ndim - 2
-    if dealt[0].shape[1] == 1:
-        yield maps, *(points.reshape(maps.shape[0], *[1] * (rank - 1), -1, points.shape[-1]) for points in dealt)
-        return
-    for number, single in enumerate(maps):
-        expanded = single.expand(dealt[0].shape[1], *single.shape)
-        yield expanded, *(points[number].reshape(len(expanded), *[1] * (rank - 1), -1, points.shape[-1]) for points in dealt)
+def _deal(points: Tensor, shares: int, rank: int) -> Tensor:
+    """Points ``(n, k)`` of a map as a grid for each share; the last is filled up with zeros."""
+    missing = -len(points) % shares
+    points = torch.cat([points, points.new_zeros(missing, points.shape[1])]) if missing else points
+    return _lay(points.reshape(shares, -1, points.shape[1]), rank)
 
 
-def _backward(incoming: Tensor, coords: Tensor, maps: Tensor, axes: Sequence[Axis], shares: int, mask: Sequence[bool]) -> list[Tensor]:
-    """Gradients of maps and of coordinates by `grid_sample`'s own backward pass, those that a mask asks for."""
+def _sample(maps: Tensor, grid: Tensor, axes: Sequence[Axis]) -> Tensor:
+    """Values ``(b, n, c)``."""
+    found = F.grid_sample(maps, grid, "bilinear", _NAMES[type(axes[0].boundary)], axes[0].align_corners)
+    return found.flatten(2).transpose(1, 2)
+
+
+def _backward(incoming: Tensor, maps: Tensor, grid: Tensor, axes: Sequence[Axis], mask: Sequence[bool]) -> tuple[Tensor, Tensor]:
+    """Gradients of maps and of a grid, those that a mask asks for, by `grid_sample`'s own backward pass."""
     call = torch.ops.aten.grid_sampler_2d_backward if len(axes) == 2 else torch.ops.aten.grid_sampler_3d_backward
-    m, c = maps.shape[:2]
-    if missing := -(len(coords) // m) % shares:
-        # The last share is filled up with points that have no gradient.
-        incoming = torch.cat([incoming.reshape(m, -1, c), incoming.new_zeros(m, missing, c)], dim=1)
-    calls = _calls(maps, _deal(coords, m, shares), incoming.reshape(m, shares, -1, c))
-    settings = 0, _NUMBERS[type(axes[0].boundary)], axes[0].align_corners, list(mask)
-    found = [call(grad.movedim(-1, 1), single, grid, *settings) for single, grid, grad in calls]
-    result = []
-    if mask[0]:
-        result.append(found[0][0] if shares == 1 else torch.stack([gradient.sum(0) for gradient, _ in found]))
-    if mask[1]:
-        gradients = torch.cat([gradient.reshape(m if shares == 1 else 1, -1, len(axes)) for _, gradient in found])
-        result.append(gradients[:, : len(coords) // m].reshape(coords.shape))
-    return result
+    of_maps, of_grid = call(incoming.movedim(-1, 1), maps, grid, 0, _NUMBERS[type(axes[0].boundary)], axes[0].align_corners, list(mask))
+    return of_maps, of_grid
+
+
+def _gradients(
+    incoming: Tensor, coords: Tensor, maps: Tensor, axes: Sequence[Axis], shares: int, mask: Sequence[bool]
+) -> tuple[Tensor, Tensor]:
+    """Gradients of maps and of coordinates ``(n, d)``, those that a mask asks for."""
+    m, c, rank = *maps.shape[:2], len(axes)
+    grad, grid = incoming.reshape(m, -1, c), coords.reshape(m, -1, rank)
+    if shares == 1:
+        of_maps, of_grid = _backward(_lay(grad, rank), maps, _lay(grid, rank), axes, mask)
+        return of_maps, of_grid.reshape(coords.shape) if mask[1] else coords
+    of_each, of_coords = [], torch.empty_like(grid)
+    for number, single in enumerate(maps):
+        dealt = _deal(grad[number], shares, rank), single.expand(shares, *single.shape), _deal(grid[number], shares, rank)
+        of_maps, of_grid = _backward(*dealt, axes, mask)
+        if mask[0]:
+            of_each.append(of_maps.sum(0))
+        if mask[1]:
+            of_coords[number] = of_grid.reshape(-1, rank)[: grid.shape[1]]
+    return torch.stack(of_each) if mask[0] else maps, of_coords.reshape(coords.shape)
 
 
 def _move_on(coords: Tensor, maps: Tensor) -> Tensor:
@@ -109,14 +116,19 @@ class GridSample(Backend):
     """Maps as `grid_sample` reads them, points in even shares of each map in order."""
 
     def interpolate(self, coords: Tensor, owner: Tensor | None, maps: Tensor, axes: Sequence[Axis], table: Tensor | None) -> Tensor:
-        m, c = maps.shape[:2]
-        dealt = _deal(coords.to(maps.dtype), m, _shares(len(coords), maps))
-        padding, align_corners = _NAMES[type(axes[0].boundary)], axes[0].align_corners
-        found = [F.grid_sample(single, grid, "bilinear", padding, align_corners) for single, grid in _calls(maps, dealt)]
-        values = [value.flatten(2).transpose(1, 2) for value in found]
-        if dealt.shape[1] == 1:
-            return values[0]
-        return torch.stack([value.reshape(-1, c)[: len(coords) // m] for value in values])
+        m, c, rank = *maps.shape[:2], len(axes)
+        grid = coords.to(maps.dtype).reshape(m, -1, rank)
+        if m >= torch.get_num_threads() and len(coords) * c <= BLOCK:
+            return _sample(maps, _lay(grid, rank), axes)
+        # Map by map: what `grid_sample` gives for one is still in the caches when its features go to the last dimension.
+        shares, values = _shares(len(coords), m), maps.new_empty(m, grid.shape[1], c)
+        for value, single, points in zip(values, maps, grid, strict=True):
+            found = _sample(single.expand(shares, *single.shape), _deal(points, shares, rank), axes)
+            if len(points) % shares:
+                value.copy_(found.reshape(-1, c)[: len(points)])
+            else:
+                value.view(shares, -1, c).copy_(found)
+        return values
 
     def coords_gradient(
         self, grad: Tensor, coords: Tensor, owner: Tensor | None, maps: Tensor, axes: Sequence[Axis], table: Tensor | None
@@ -125,17 +137,16 @@ class GridSample(Backend):
             # Mirrored, the next pixel is on the other side.
             other = Table()
             return other.coords_gradient(grad.reshape(len(coords), -1), coords, owner, maps, axes, other.prepare(len(coords), maps, axes))
-        (found,) = _backward(grad, _move_on(coords, maps), maps, axes, _shares(len(coords), maps), [False, True])
-        return found.to(coords.dtype)
+        shares = _shares(len(coords), maps.shape[0]) if maps.shape[0] < torch.get_num_threads() else 1
+        return _gradients(grad, _move_on(coords, maps), maps, axes, shares, [False, True])[1].to(coords.dtype)
 
     def scatter(self, values: Tensor, coords: Tensor, owner: Tensor | None, like: Tensor, axes: Sequence[Axis]) -> Tensor:
-        (found,) = _backward(values, coords.to(like.dtype), like, axes, _canvases(len(coords), like), [True, False])
-        return found
+        return _gradients(values, coords.to(like.dtype), like, axes, _canvases(len(coords), like), [True, False])[0]
 
     def gradients(
         self, grad: Tensor, coords: Tensor, owner: Tensor | None, maps: Tensor, axes: Sequence[Axis], table: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         if type(axes[0].boundary) is Reflection:
             return super().gradients(grad, coords, owner, maps, axes, table)
-        of_maps, of_coords = _backward(grad, _move_on(coords, maps), maps, axes, _canvases(len(coords), maps), [True, True])
+        of_maps, of_coords = _gradients(grad, _move_on(coords, maps), maps, axes, _canvases(len(coords), maps), [True, True])
         return of_coords.to(coords.dtype), of_maps
