@@ -24,6 +24,9 @@ from .taps import address, count_taps, multiply, slopes, taps
 PIECE = 1 << 18
 """Taps that are worked on at once: their indices and weights are some MB."""
 
+POINTS = 32_000
+"""Points that are worked on at once: a few less than PyTorch would share out to cores, whose meeting after each small step costs more."""
+
 BLOCK = 1 << 20
 """Numbers of a result that are worked out apart, before they go to their place."""
 
@@ -35,7 +38,12 @@ NARROW = 4
 
 
 def _pieces(n: int, step: int) -> Iterator[slice]:
+    """Slices of so many of n points."""
     return (slice(start, min(start + step, n)) for start in range(0, n, max(step, 1)))
+
+
+def _small_pieces(n: int, axes: Sequence[Axis]) -> Iterator[slice]:
+    return _pieces(n, min(PIECE // count_taps(axes), POINTS))
 
 
 def _part(owner: Tensor | None, piece: slice) -> Tensor | None:
@@ -76,16 +84,20 @@ def _bag(table: Tensor, index: Tensor, weight: Tensor) -> Tensor:
     return total
 
 
-def _select(table: Tensor | None, maps: Tensor, index: Tensor, weight: Tensor) -> Tensor:
-    """The one row of each point, bit for bit; 0 where the boundary takes it out."""
-    rows = gather_rows(maps, index.squeeze(-1), maps.dtype) if table is None else table.index_select(0, index.squeeze(-1))
+def _select(values: Tensor, table: Tensor | None, maps: Tensor, index: Tensor, weight: Tensor) -> None:
+    """Write the one row of each point, bit for bit; 0 where the boundary takes it out."""
+    if table is None:
+        values.copy_(gather_rows(maps, index.squeeze(-1), maps.dtype))
+    else:
+        torch.index_select(table, 0, index.squeeze(-1), out=values)
     out = weight == 0
-    return rows.masked_fill_(out, 0) if bool(out.any()) else rows
+    if bool(out.any()):
+        values.masked_fill_(out, 0)
 
 
 def _all_taps(coords: Tensor, owner: Tensor | None, maps: Tensor, axes: Sequence[Axis]) -> tuple[Tensor, Tensor]:
     """Rows and weights of many points' taps, worked out piece by piece."""
-    parts = [taps(coords[piece], _part(owner, piece), maps, axes) for piece in _pieces(len(coords), PIECE // count_taps(axes))]
+    parts = [taps(coords[piece], _part(owner, piece), maps, axes) for piece in _small_pieces(len(coords), axes)]
     index, weight = zip(*parts, strict=True)
     return (index[0], weight[0]) if len(parts) == 1 else (torch.cat(index), torch.cat(weight))
 
@@ -156,7 +168,7 @@ def _scatter_touched(values: Tensor, coords: Tensor, owner: Tensor | None, like:
 def _scatter_columns(values: Tensor, coords: Tensor, owner: Tensor | None, like: Tensor, axes: Sequence[Axis]) -> Tensor:
     """Rows of whole maps, added to tap by tap; each channel on its own if they are few."""
     canvas = values.new_zeros(like.shape[0] * prod(like.shape[2:]), like.shape[1])
-    for piece in _pieces(len(coords), PIECE // count_taps(axes)):
+    for piece in _small_pieces(len(coords), axes):
         index, weight = taps(coords[piece], _part(owner, piece), like, axes)
         for rows, factor in zip(index.unbind(-1), weight.unbind(-1), strict=True):
             rows = rows.contiguous()
@@ -179,14 +191,19 @@ class Table(Backend):
 
     def interpolate(self, coords: Tensor, owner: Tensor | None, maps: Tensor, axes: Sequence[Axis], table: Tensor | None) -> Tensor:
         n, c = len(coords), maps.shape[1]
-        combine = _select if axes[0].kernel.selects else lambda table, maps, index, weight: _bag(*_read(table, maps, index), weight)
-        if n * count_taps(axes) <= PIECE:
-            return combine(table, maps, *taps(coords, owner, maps, axes)).to(maps.dtype)
+        selects = axes[0].kernel.selects
+        if n <= min(PIECE // count_taps(axes), POINTS) and not selects:
+            index, weight = taps(coords, owner, maps, axes)
+            return _bag(*_read(table, maps, index), weight).to(maps.dtype)
         values = maps.new_empty(n, c)
-        for piece in _pieces(n, PIECE // count_taps(axes)):
+        for piece in _small_pieces(n, axes):
             index, weight = taps(coords[piece], _part(owner, piece), maps, axes)
-            for block in _pieces(len(index), BLOCK // c if table is not None else len(index)):
-                values[piece][block] = combine(table, maps, index[block], weight[block])
+            if selects:
+                _select(values[piece], table, maps, index, weight)
+                continue
+            rows, index = _read(table, maps, index)
+            for block in _pieces(len(index), BLOCK // c):
+                values[piece][block] = _bag(rows, index[block], weight[block])
         return values
 
     def coords_gradient(
@@ -195,7 +212,7 @@ class Table(Backend):
         if axes[0].kernel.selects:
             return torch.zeros_like(coords)
         result, dtype = torch.empty_like(coords), accumulator(maps.dtype)
-        for piece in _pieces(len(coords), PIECE // count_taps(axes)):
+        for piece in _small_pieces(len(coords), axes):
             weights, slants, indices = slopes(coords[piece], maps, axes)
             rows, index = _read(table, maps, address(indices, axes, _part(owner, piece)))
             for number, slant in enumerate(slants):
