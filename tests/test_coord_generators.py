@@ -170,6 +170,22 @@ class TestRandint(PixelContract, DtypeContract, GeneratorContract):
 
         assert peak((50_000, 50_000)) <= 1.1 * peak((640, 480))
 
+    @pytest.mark.parametrize("n", [3, 4000])
+    def test_distinct_of_as_many_pixels_as_an_index_can_name(self, n):
+        """Too many for a draw and its place to fit into one number."""
+        generator = torch.Generator().manual_seed(3)
+        coords = ts.coord.randint(2, n, (2**31, 2**31), dtype=torch.float64, generator=generator)
+        assert ts.coord.inside(coords).all()
+        first = torch.randint(2**62, (2, n + n // 4 + 8), generator=torch.Generator().manual_seed(3))[:, :n]
+        assert torch.equal(ts.coord.unnormalize(coords, (2**31, 2**31)).round().long(), torch.stack([first % 2**31, first // 2**31], -1))
+
+    def test_the_first_distinct_of_many_draws(self):
+        """What is kept, by Python's own dict, row by row."""
+        draws = torch.randint(300, (3, 75 + 75 // 4 + 8), generator=torch.Generator().manual_seed(3))
+        coords = ts.coord.randint(3, 75, (20, 15), dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+        for drawn, kept in zip(draws.tolist(), self.flat(coords, (20, 15)).tolist(), strict=True):
+            assert list(dict.fromkeys(drawn))[:75] == kept
+
     def test_more_than_there_are(self):
         with pytest.raises(IndexError, match=r"ts\.coord\.randint: `n_samples` must be at most the 24 pixels.*replace=True"):
             ts.coord.randint(1, 25, (6, 4))

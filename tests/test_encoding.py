@@ -133,6 +133,44 @@ class TestGamma(EncodingContract):
         expected = torch.tensor([[math.cos(math.pi * t), math.sin(math.pi * t)] for t in turns])
         assert (encoded[0] - expected).abs().max() < 5e-7
 
+    @pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+    @pytest.mark.parametrize("dim", [1, 2, 3, 4, 5])
+    def test_many_points_are_the_same_bit_for_bit(self, dim, dtype):
+        """Written block by block without a gradient, as with one, and as few points are; from any place in memory."""
+        points = 15000 * torch.get_num_threads()
+        coords = ts.coord.rand(0, points * dim + 1, 1, dtype).flatten()[1:].reshape(points, dim)
+        before = coords.clone()
+        encoded = ts.encoding.gamma(coords)
+        assert encoded.is_contiguous()
+        assert torch.equal(encoded, ts.encoding.gamma(coords.clone().requires_grad_()))
+        assert torch.equal(encoded[-50:], ts.encoding.gamma(coords[-50:]))
+        assert torch.equal(ts.encoding.gamma(coords, 5), ts.encoding.gamma(coords.reshape(2, -1, dim), 5).flatten(0, 1))
+        assert torch.equal(ts.encoding.gamma(coords.T.contiguous().T), encoded)
+        assert torch.equal(coords, before)
+
+    def test_many_points_in_every_transform(self):
+        """Nothing is written in place where a derivative or a transform looks on."""
+        coords = ts.coord.rand(2, 4000, 3, torch.float64)
+        tangent = torch.rand_like(coords)
+        expected = ts.encoding.gamma(coords)
+        assert torch.equal(torch.func.vmap(ts.encoding.gamma)(coords), expected)
+        value, forward = torch.func.jvp(ts.encoding.gamma, (coords,), (tangent,))
+        assert torch.equal(value, expected)
+        with torch.autograd.forward_ad.dual_level():
+            dual = ts.encoding.gamma(torch.autograd.forward_ad.make_dual(coords, tangent))
+            assert torch.equal(torch.autograd.forward_ad.unpack_dual(dual).tangent, forward)
+        assert_close((expected - ts.encoding.gamma(coords - 1e-7 * tangent)) / 1e-7, forward, rtol=1e-3, atol=0.5)
+        with torch.inference_mode():
+            assert torch.equal(ts.encoding.gamma(coords.clone()), expected)
+
+    def test_a_graph_of_many_points_serves_few(self):
+        """One program for any number of points, exported with enough to be written block by block."""
+        points = torch.export.Dim("points", min=2)
+        program = torch.export.export(ts.encoding.Gamma(), (ts.coord.rand(2, 9000, 2),), dynamic_shapes={"coords": {1: points}})
+        for n in (3, 9001):
+            coords = ts.coord.rand(2, n, 2)
+            assert_close(program.module()(coords), ts.encoding.gamma(coords), rtol=0, atol=1e-6)
+
     @settings(max_examples=50, deadline=None)
     @given(x=st.floats(-1, 1, width=32), order=st.integers(1, 20))
     def test_lies_on_the_unit_circle_and_has_period_two(self, x, order):

@@ -22,7 +22,7 @@ import test_sample_values as value_tests
 import test_uncertainty as uncertainty_tests
 import torchsample as ts
 from torchsample import uncertainty
-from torchsample.coordinates import convert, distinct, draw, full
+from torchsample.coordinates import convert, distinct, full, pixels
 from torchsample.interpolation import boundary, coefficients, dispatch, fast_cpu, fast_grid, kernels, reference, rows, taps
 from torchsample.sampling import checks
 
@@ -195,15 +195,15 @@ CASES = {
     ),
     "full with axes reversed": (
         full._full,
-        "grid[..., axis]",
-        "grid[..., len(axes) - 1 - axis]",
+        "torch.eye(len(sides), dtype=dtype, device=device)",
+        "torch.eye(len(sides), dtype=dtype, device=device).flip(0)",
         lambda: generator_tests.TestFull().test_every_pixel_in_its_place(2, False),
     ),
     "randint on the wrong axis": (
-        draw._pixel_centres,
-        "index // side",
-        "index // size[-1]",
-        lambda: generator_tests.TestRandint().test_distinct(24, (6, 4)),
+        pixels.axis_indices,
+        "flat // side",
+        "flat // size[-1]",
+        lambda: generator_tests.TestRandint().test_are_pixel_centres(False, False),
     ),
     "randint with repeats": (
         distinct._first_occurrences,
@@ -213,19 +213,31 @@ CASES = {
     ),
     "randint prefers the first pixels": (
         distinct.distinct,
-        "return keys.argsort(dim=-1)[:, :n_samples]",
+        "return _shuffle(rows, population, device, generator)[:, :n_samples]",
         "return torch.arange(n_samples).repeat(rows, 1)",
         lambda: generator_tests.TestRandint().test_every_pixel_is_equally_likely(20, False),
     ),
+    "rows sorted as one overlap": (
+        distinct._sort_rows,
+        "keys + row * bound",
+        "keys + row",
+        lambda: generator_tests.TestRandint().test_the_first_distinct_of_many_draws(),
+    ),
     "gamma's frequencies": (
         ts.encoding.gamma,
-        "torch.exp2(torch.arange(order",
-        "torch.exp2(0.99 * torch.arange(order",
+        "torch.exp2(torch.arange(-1, order",
+        "torch.exp2(0.99 * torch.arange(-1, order",
         encoding_tests.TestGamma.check_values,
     ),
     "gamma's order": (ts.encoding.gamma, "angle.cos(), angle.sin()", "angle.sin(), angle.cos()", encoding_tests.TestGamma.check_values),
     "gamma without pi": (ts.encoding.gamma, "math.pi", "3.14159", encoding_tests.TestGamma.check_values),
-    "gamma reduced wrongly": (ts.encoding.gamma, "2 * (turns / 2).round()", "turns.round()", encoding_tests.TestGamma.check_values),
+    "gamma reduced wrongly": (ts.encoding.gamma, "- turns.round()", "- (2 * turns).round() / 2", encoding_tests.TestGamma.check_values),
+    "gamma written elsewhere": (
+        ts.encoding.gamma.__globals__["_write"],
+        "target[..., 1] = angle.sin_()",
+        "target[..., 1] = angle.sin_().roll(1, 0)",
+        lambda: encoding_tests.TestGamma().test_many_points_are_the_same_bit_for_bit(2, torch.float32),
+    ),
     "nearest_pixel's sign": (
         ts.encoding.nearest_pixel,
         "2 * (position - position.round().clamp(0, side - 1))",

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from ._checks import check_choice, check_count, check_flag, check_tensor, message
 from .coordinates.arguments import choose_device, dtype_like
-from .coordinates.convert import from_position
 from .coordinates.draw import rand
+from .coordinates.pixels import axis_indices, pixel_centres
 from .layout import tensor_to_size
 from .sampling import sample
 
@@ -23,7 +23,7 @@ Index = tuple[Tensor | slice, ...]
 
 
 def _max_probability(scores: Tensor) -> Tensor:
-    return scores.amax(-1)
+    return scores.amax(-1) if scores.shape[-1] > 1 else scores.squeeze(-1)
 
 
 def _binary_logits(scores: Tensor) -> Tensor:
@@ -168,15 +168,6 @@ def rand_biased(
     return coords if batch else coords.squeeze(0)
 
 
-def _flat_to_axes(flat: Tensor, size: tuple[int, ...]) -> list[Tensor]:
-    """Pixel indices per axis ``(x, y, ...)`` of indices into the flattened spatial dimensions."""
-    axes = []
-    for side in size:
-        axes.append(flat % side)
-        flat = flat // side
-    return axes
-
-
 @overload
 def uncertain(
     pred: Tensor,
@@ -266,26 +257,26 @@ def uncertain(
     if n_images > 1 and n is None and not return_batch_index:
         remedy = "Pass return_batch_index=True for flat points of all images, or n= for the same number in each."
         raise ValueError(message(function, "pred", "one image", f"a batch of {n_images}", remedy))
-    certainty = _certainty(function, uncertainty, pred.detach().movedim(1, -1)).flatten(1)
+    certainty = _certainty(function, uncertainty, pred.detach().movedim(1, -1))
+    size = tensor_to_size(pred)
     if n is None:
-        image, flat = (certainty < threshold).nonzero(as_tuple=True)
+        image, *spatial = (certainty < threshold).nonzero(as_tuple=True)
+        axes = spatial[::-1]
     else:
         check_count(function, "n", n)
+        certainty = certainty.flatten(1)
         if n > certainty.shape[1]:
             raise IndexError(message(function, "n", f"at most the {certainty.shape[1]} pixels of an image", n, "Ask for fewer."))
         flat = certainty.topk(n, dim=-1, largest=False).indices.flatten()
         image = torch.arange(n_images, device=pred.device).repeat_interleave(n)
-
-    size = tensor_to_size(pred)
-    axes = _flat_to_axes(flat, size)
-    dtype = dtype_like(pred)
-    coords = torch.stack([from_position(axis.to(dtype), side, align_corners) for axis, side in zip(axes, size, strict=True)], dim=-1)
-    spatial = tuple(reversed(axes))
+        axes = axis_indices(flat, size)
+        spatial = axes[::-1]
+    coords = pixel_centres(axes, size, dtype_like(pred), align_corners)
     if return_batch_index:
         return (image, slice(None), *spatial), coords, image
 
     # Every channel of every point, image by image and channel by channel: the order of feat_first(refined).flatten().
-    n_points = len(flat) if n is None else n
+    n_points = len(image) if n is None else n
     shape = (n_images, n_classes, n_points)
     channel = torch.arange(n_classes, device=pred.device).reshape(1, -1, 1).expand(shape).flatten()
     first, *rest = (axis.reshape(n_images, 1, n_points).expand(shape).flatten() for axis in (image, *spatial))

@@ -12,8 +12,8 @@ from .._checks import check_count, check_flag, check_map, check_size, message
 from .._nobatch import with_nobatch
 from ..layout import tensor_to_size
 from .arguments import batch_shape, check_single_map, choose_device, coords_dtype, dtype_like
-from .convert import arithmetic_dtype, from_position
 from .distinct import distinct
+from .pixels import axis_indices, pixel_centres
 
 __all__ = ["rand", "rand_like", "randint", "randint_like"]
 
@@ -122,15 +122,6 @@ def rand_like(n_samples: int, tensor: Tensor, generator: torch.Generator | None 
     return _rand(function, (tensor.shape[0], n_samples, tensor.ndim - 2), dtype_like(tensor), tensor.device, generator)
 
 
-def _pixel_centres(index: Tensor, size: tuple[int, ...], dtype: torch.dtype, align_corners: bool) -> Tensor:
-    """Normalized centres of the pixels that flat indices of a map name."""
-    coords = []
-    for side in size:
-        coords.append(from_position((index % side).to(arithmetic_dtype(dtype)), side, align_corners).to(dtype))
-        index = index // side
-    return torch.stack(coords, dim=-1)
-
-
 def _randint(
     function: str,
     shape: tuple[int, ...],
@@ -159,7 +150,7 @@ def _randint(
         raise IndexError(message(function, "n_samples", f"at most the {population} pixels of a map {sides}", n_samples, remedy))
     else:
         index = distinct(rows, n_samples, population, device, generator)
-    return _pixel_centres(index, sides, dtype, align_corners).reshape(*shape, n_samples, len(sides))
+    return pixel_centres(axis_indices(index, sides), sides, dtype, align_corners).reshape(*shape, n_samples, len(sides))
 
 
 def randint(

@@ -9,9 +9,14 @@ from torch import Tensor
 
 from .._checks import check_count, message
 from ..coordinates.convert import check_coords
+from ..interpolation.autograd import is_transformed
 from .base import Encoding
 
 _HIGHEST_ORDER = 64
+_BLOCK = 2**17
+"""How many angles a thread computes at a time, so that what lies between coordinates and encoding stays in its cache."""
+_WORDS = (torch.complex128, torch.int64, torch.int32)
+"""Dtypes to move bytes in, the widest first."""
 
 
 def _check_order(function: str, order: int) -> None:
@@ -19,6 +24,36 @@ def _check_order(function: str, order: int) -> None:
     if order > _HIGHEST_ORDER:
         remedy = "A float32 in [-1, 1] has no finer detail."
         raise ValueError(message(function, "order", f"at most {_HIGHEST_ORDER}", order, remedy))
+
+
+def _may_write(x: Tensor) -> bool:
+    """Whether the result for coords may be written piece by piece: on a CPU, where no derivative, transform or trace follows."""
+    if torch.compiler.is_compiling() or torch._C._is_tracing() or torch._C._len_torch_dispatch_stack():
+        return False
+    if (x.requires_grad and torch.is_grad_enabled()) or torch.autograd.forward_ad._current_level >= 0 or is_transformed(x):
+        return False
+    return type(x) is Tensor and x.device.type == "cpu"
+
+
+def _write(x: Tensor, octaves: Tensor) -> Tensor:
+    """The definition in `gamma`, bit for bit, but block by block and in place.
+
+    The cosines of a point at an octave, ``dim`` numbers, go to their place together, in the widest words that they fill: moved one
+    at a time they would take as long as computing them.
+    """
+    dim = x.shape[-1]
+    word = next(dtype for dtype in _WORDS if dim * x.itemsize % dtype.itemsize == 0)
+    points = x.reshape(-1, dim).clone(memory_format=torch.contiguous_format).view(word)
+    encoded = x.new_empty(len(points), len(octaves), 2, dim)
+    n_points = max(1, _BLOCK * torch.get_num_threads() // (len(octaves) * dim))
+    factors = octaves.repeat_interleave(word.itemsize // x.itemsize)
+    for column, place in zip(torch.split(points, 1, dim=-1), encoded.view(word).unbind(-1), strict=True):
+        for some, target in zip(torch.split(column, n_points), torch.split(place, n_points), strict=True):
+            turns = some.expand(-1, len(octaves)).contiguous().view(x.dtype).mul_(factors)
+            angle = turns.sub_(turns.round()).mul_(2 * math.pi)
+            target[..., 0] = angle.cos().view(word)
+            target[..., 1] = angle.sin_().view(word)
+    return encoded.reshape(*x.shape[:-1], -1)
 
 
 def gamma(coords: Tensor, order: int = 10) -> Tensor:
@@ -61,9 +96,13 @@ def gamma(coords: Tensor, order: int = 10) -> Tensor:
     check_coords(function, coords)
     _check_order(function, order)
     x = coords.to(torch.promote_types(coords.dtype, torch.float32))
-    octaves = torch.exp2(torch.arange(order, dtype=x.dtype, device=x.device))
+    # In whole turns of the circle: half of 2**o * x.
+    octaves = torch.exp2(torch.arange(-1, order - 1, dtype=x.dtype, device=x.device))
+    # Sizes come last: a trace must not ask for them.
+    if _may_write(x) and x.numel() * order >= _BLOCK // 2:
+        return _write(x, octaves).to(coords.dtype)
     turns = x.unsqueeze(-2) * octaves.unsqueeze(-1)
-    angle = math.pi * (turns - 2 * (turns / 2).round())
+    angle = 2 * math.pi * (turns - turns.round())
     return torch.stack([angle.cos(), angle.sin()], dim=-2).flatten(-3).to(coords.dtype)
 
 

@@ -38,16 +38,10 @@ class Backend(ABC):
         """The adjoint of `interpolate`: maps of the shape, dtype and layout of others from values."""
 
     def gradients(
-        self,
-        grad: Tensor,
-        coords: Tensor,
-        owner: Tensor | None,
-        maps: Tensor,
-        axes: Sequence[Axis],
-        table: Tensor | None,
-    ) -> tuple[Tensor, Tensor]:
-        """Gradients of coordinates and of maps, where both are needed."""
-        return self.coords_gradient(grad, coords, owner, maps, axes, table), self.scatter(grad, coords, owner, maps, axes)
+        self, grad: Tensor, coords: Tensor, owner: Tensor | None, maps: Tensor, axes: Sequence[Axis]
+    ) -> tuple[Tensor, Tensor] | None:
+        """Gradients of coordinates and of maps, if there is a way to get both that is quicker than one after the other."""
+        return None
 
 
 def is_transformed(*tensors: Tensor) -> bool:
@@ -73,12 +67,28 @@ class Interpolate(torch.autograd.Function):
         needs = (ctx.needs_input_grad[0], ctx.needs_input_grad[2])
         if torch.is_grad_enabled() or is_transformed(grad):
             left, right = _by_definition(_interpolate, grad, (coords, maps), needs, owner, ctx.axes)
-        elif all(needs):
-            left, right = ctx.backend.gradients(grad, coords, owner, maps, ctx.axes, ctx.table)
         else:
-            left = ctx.backend.coords_gradient(grad, coords, owner, maps, ctx.axes, ctx.table) if needs[0] else None
-            right = ctx.backend.scatter(grad, coords, owner, maps, ctx.axes) if needs[1] else None
+            left, right = _first_order(ctx, grad, coords, owner, maps, needs)
         return left, None, right, None, None
+
+
+def _first_order(
+    ctx: Any, grad: Tensor, coords: Tensor, owner: Tensor | None, maps: Tensor, needs: Sequence[bool]
+) -> tuple[Tensor | None, Tensor | None]:
+    backend: Backend = ctx.backend
+    both = backend.gradients(grad, coords, owner, maps, ctx.axes) if all(needs) else None
+    if both:
+        return both
+    left = right = None
+    if needs[0]:
+        if ctx.table is None:
+            ctx.table = backend.prepare(len(coords), maps, ctx.axes)
+        left = backend.coords_gradient(grad, coords, owner, maps, ctx.axes, ctx.table)
+        # The gradient of the map takes as much memory. A second pass through the same graph makes the table again.
+        ctx.table = None
+    if needs[1]:
+        right = backend.scatter(grad, coords, owner, maps, ctx.axes)
+    return left, right
 
 
 class Scatter(torch.autograd.Function):

@@ -9,6 +9,7 @@ Points are worked through in pieces whose taps stay in the caches; nothing of th
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from math import prod
 
@@ -31,7 +32,7 @@ BLOCK = 1 << 20
 """Numbers of a result that are worked out apart, before they go to their place."""
 
 SORTED = 1 << 21
-"""Taps that are sorted at once, to scatter them."""
+"""Taps that are sorted at once, to scatter them: some ten MB."""
 
 NARROW = 4
 """Up to so many channels are scattered one by one: sorting the taps would cost more than it saves."""
@@ -106,8 +107,13 @@ class _Canvas:
     """Rows of a table that sums are added to; those that nothing reached yet are not even written."""
 
     def __init__(self, n_rows: int, like: Tensor) -> None:
-        self.rows = like.new_empty(n_rows, like.shape[1])
+        self._shape, self._like = (n_rows, like.shape[1]), like
         self._written = 0
+
+    @functools.cached_property
+    def rows(self) -> Tensor:
+        """Made when the first sums are there: what was needed to sort the taps is gone by then."""
+        return self._like.new_empty(self._shape)
 
     def add(self, start: int, sums: Tensor) -> None:
         stop = start + len(sums)
@@ -128,41 +134,45 @@ def _sort(index: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Rows of taps in ascending order, their points and weights."""
     keys, order = torch.sort(index.flatten(), stable=True)
     weight = weight.flatten().index_select(0, order)
-    return keys, order.div_(index.shape[1], rounding_mode="floor"), weight
+    return keys, order.div_(index.shape[1], rounding_mode="floor").to(index.dtype), weight
 
 
-def _sum_runs(values: Tensor, points: Tensor, weight: Tensor, counts: Tensor) -> Tensor:
-    """Weighted sums of the values of successive runs of points."""
-    return F.embedding_bag(points, values, counts.cumsum(0).sub_(counts), per_sample_weights=weight, mode="sum")
+def _sum_runs(values: Tensor, points: Tensor, weight: Tensor, counts: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    """Weighted sums of the values of successive runs of points, a block of runs at a time."""
+    step = max(BLOCK // values.shape[1], 1)
+    stops = counts.cumsum(0).to(points.dtype)
+    starts = stops - counts.to(points.dtype)
+    bounds = [0, *stops[step - 1 :: step].tolist(), len(points)]
+    for block, first, last in zip(_pieces(len(counts), step), bounds, bounds[1:], strict=False):
+        runs = points[first:last], values, starts[block] - first
+        yield block, F.embedding_bag(*runs, per_sample_weights=weight[first:last], mode="sum")
 
 
 def _scatter_sorted(values: Tensor, coords: Tensor, owner: Tensor | None, like: Tensor, axes: Sequence[Axis]) -> Tensor:
     """Rows of whole maps: sums over runs of taps on the same pixel."""
-    n_rows, step = like.shape[0] * prod(like.shape[2:]), SORTED // count_taps(axes)
+    n, n_rows = len(coords), like.shape[0] * prod(like.shape[2:])
     # Pieces of whole maps, if points are dealt to them evenly, reach separate rows.
-    share = max(len(coords) // like.shape[0], 1)
-    pieces = list(_pieces(len(coords), step // share * share or step))
+    share, step = max(n // like.shape[0], 1), SORTED // count_taps(axes)
     canvas = _Canvas(n_rows, values)
-    for piece in pieces:
+    for piece in _pieces(n, step // share * share or step):
         keys, points, weight = _sort(*_all_taps(coords[piece], _part(owner, piece), like, axes))
-        start, stop = (0, n_rows) if len(pieces) == 1 else (int(keys[0]), int(keys[-1]) + 1)
+        start, stop = int(keys[0]), int(keys[-1]) + 1
         counts = torch.bincount(keys.sub_(start), minlength=stop - start)
-        sums = _sum_runs(values[piece], points, weight, counts)
-        if len(pieces) == 1:
-            return sums
-        canvas.add(start, sums)
+        for block, sums in _sum_runs(values[piece], points, weight, counts):
+            canvas.add(start + block.start, sums)
     return canvas.finish()
 
 
 def _scatter_touched(values: Tensor, coords: Tensor, owner: Tensor | None, like: Tensor, axes: Sequence[Axis]) -> Tensor:
     """Maps of which only few pixels are touched."""
-    maps = torch.zeros_like(like, dtype=values.dtype)
+    maps = None
     for piece in _pieces(len(coords), SORTED // count_taps(axes)):
         keys, points, weight = _sort(*_all_taps(coords[piece], _part(owner, piece), like, axes))
         rows, counts = torch.unique_consecutive(keys, return_counts=True)
-        sums = _sum_runs(values[piece], points, weight, counts)
-        put_rows(maps, rows, sums if piece.start == 0 else sums.add_(gather_rows(maps, rows, sums.dtype)))
-    return maps
+        maps = torch.zeros_like(like, dtype=values.dtype) if maps is None else maps
+        for block, sums in _sum_runs(values[piece], points, weight, counts):
+            put_rows(maps, rows[block], sums if piece.start == 0 else sums.add_(gather_rows(maps, rows[block], sums.dtype)))
+    return torch.zeros_like(like, dtype=values.dtype) if maps is None else maps
 
 
 def _scatter_columns(values: Tensor, coords: Tensor, owner: Tensor | None, like: Tensor, axes: Sequence[Axis]) -> Tensor:

@@ -7,7 +7,6 @@ expanded views of them, without a copy.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod
 
 import torch
 import torch.nn.functional as F
@@ -52,11 +51,10 @@ def _shares(n: int, m: int) -> int:
 
 
 def _canvases(n: int, maps: Tensor) -> int:
-    """As `_shares`, where each share needs a map of its own to add to, which only many points are worth."""
-    if maps.shape[0] >= torch.get_num_threads():
-        return 1
-    n_pixels = maps.shape[0] * prod(maps.shape[2:])
-    return _shares(n, maps.shape[0]) if n * (1 if maps.ndim == 4 else 16) >= n_pixels else 1
+    """As `_shares`, where each share needs a map of its own to add to: for so many points that their taps would take more memory."""
+    shares = _shares(n, maps.shape[0])
+    taps = n * 2 ** (maps.ndim - 2) * (8 + maps.itemsize)
+    return shares if maps.shape[0] < torch.get_num_threads() and taps >= shares * maps.nbytes else 1
 
 
 def _lay(points: Tensor, rank: int) -> Tensor:
@@ -112,6 +110,11 @@ def _move_on(coords: Tensor, maps: Tensor) -> Tensor:
     return coords.to(maps.dtype) + torch.finfo(maps.dtype).eps
 
 
+def _is_better_by_table(maps: Tensor, shares: int) -> bool:
+    """Whether the gradient of maps is quicker tap by tap: `grid_sample` is slow in volumes, and here it would be on its own."""
+    return maps.ndim == 5 and shares == 1 and maps.shape[0] < torch.get_num_threads()
+
+
 class GridSample(Backend):
     """Maps as `grid_sample` reads them, points in even shares of each map in order."""
 
@@ -141,12 +144,16 @@ class GridSample(Backend):
         return _gradients(grad, _move_on(coords, maps), maps, axes, shares, [False, True])[1].to(coords.dtype)
 
     def scatter(self, values: Tensor, coords: Tensor, owner: Tensor | None, like: Tensor, axes: Sequence[Axis]) -> Tensor:
-        return _gradients(values, coords.to(like.dtype), like, axes, _canvases(len(coords), like), [True, False])[0]
+        shares = _canvases(len(coords), like)
+        if _is_better_by_table(like, shares):
+            return Table().scatter(values.reshape(len(coords), -1), coords, owner, like, axes)
+        return _gradients(values, coords.to(like.dtype), like, axes, shares, [True, False])[0]
 
     def gradients(
-        self, grad: Tensor, coords: Tensor, owner: Tensor | None, maps: Tensor, axes: Sequence[Axis], table: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        if type(axes[0].boundary) is Reflection:
-            return super().gradients(grad, coords, owner, maps, axes, table)
-        of_maps, of_coords = _gradients(grad, _move_on(coords, maps), maps, axes, _canvases(len(coords), maps), [True, True])
+        self, grad: Tensor, coords: Tensor, owner: Tensor | None, maps: Tensor, axes: Sequence[Axis]
+    ) -> tuple[Tensor, Tensor] | None:
+        shares = _canvases(len(coords), maps)
+        if type(axes[0].boundary) is Reflection or _is_better_by_table(maps, shares):
+            return None
+        of_maps, of_coords = _gradients(grad, _move_on(coords, maps), maps, axes, shares, [True, True])
         return of_coords.to(coords.dtype), of_maps
