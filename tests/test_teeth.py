@@ -23,7 +23,7 @@ import test_uncertainty as uncertainty_tests
 import torchsample as ts
 from torchsample import uncertainty
 from torchsample.coordinates import convert, distinct, full, pixels
-from torchsample.interpolation import boundary, coefficients, dispatch, fast_cpu, fast_grid, kernels, reference, rows, taps
+from torchsample.interpolation import autograd, boundary, coefficients, dispatch, fast_cpu, fast_grid, kernels, reference, rows, taps
 from torchsample.sampling import checks
 
 
@@ -169,9 +169,9 @@ CASES = {
         value_tests.test_nan_coordinate_touches_no_other_point,
     ),
     "NaN pixels forgotten by fast paths": (
-        dispatch._interpolate,
-        "_is_finite(values)",
-        "True",
+        autograd.demand_finite,
+        "raise NotFiniteError",
+        "pass",
         lambda: value_tests.test_pixel_without_weight_has_no_say("bilinear"),
     ),
     "features left behind": (

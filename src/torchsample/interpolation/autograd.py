@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -13,11 +14,26 @@ from . import reference
 from .reference import Axis
 
 
+class NotFiniteError(ArithmeticError):
+    """A coordinate or a result is NaN or infinite, or of a size that sums overflow: a case for the definition's care."""
+
+
+def demand_finite(*tensors: Tensor) -> None:
+    """Let no number pass that is not finite; their sum tells."""
+    for tensor in tensors:
+        if not math.isfinite(tensor.sum(dtype=reference.accumulator(tensor.dtype)).item()):
+            raise NotFiniteError
+
+
 class Backend(ABC):
     """A fast way to interpolate, and its derivatives.
 
-    Points ``(n, d)`` are not NaN, maps are ``(m, c, *spatial)``, and ``owner`` ``(n,)`` is the map of each point, None for a single one.
+    Points are ``(n, d)``, maps are ``(m, c, *spatial)``, and ``owner`` ``(n,)`` is the map of each point; None where points belong
+    to maps evenly and in order, a single one for example.
     """
+
+    needs_owner: ClassVar[bool] = True
+    """Whether points may belong to maps in any order."""
 
     def prepare(self, n: int, maps: Tensor, axes: Sequence[Axis]) -> Tensor | None:
         """A copy of maps for n points, which sampling and derivatives share; None where they are read as they are."""
@@ -25,7 +41,7 @@ class Backend(ABC):
 
     @abstractmethod
     def interpolate(self, coords: Tensor, owner: Tensor | None, maps: Tensor, axes: Sequence[Axis], table: Tensor | None) -> Tensor:
-        """Values ``(n, c)``, or ``(m, n / m, c)``."""
+        """Values ``(n, c)``, or ``(m, n / m, c)``; `NotFiniteError` if coordinates or sums are not finite."""
 
     @abstractmethod
     def coords_gradient(
@@ -50,6 +66,13 @@ def is_transformed(*tensors: Tensor) -> bool:
     return any(functorch.is_functorch_wrapped_tensor(tensor) or functorch.is_legacy_batchedtensor(tensor) for tensor in tensors)
 
 
+def owners(owner: Tensor | None, coords: Tensor, maps: Tensor) -> Tensor:
+    """The map of each point, also of points that belong to maps evenly and in order."""
+    if owner is not None:
+        return owner.long()
+    return torch.arange(len(maps), device=coords.device).repeat_interleave(len(coords) // len(maps))
+
+
 class Interpolate(torch.autograd.Function):
     """Interpolation by a fast back-end."""
 
@@ -66,7 +89,7 @@ class Interpolate(torch.autograd.Function):
         coords, owner, maps = ctx.saved_tensors
         needs = (ctx.needs_input_grad[0], ctx.needs_input_grad[2])
         if torch.is_grad_enabled() or is_transformed(grad):
-            left, right = _by_definition(_interpolate, grad, (coords, maps), needs, owner, ctx.axes)
+            left, right = _by_definition(_interpolate, grad, (coords, maps), needs, owners(owner, coords, maps), ctx.axes)
         else:
             left, right = _first_order(ctx, grad, coords, owner, maps, needs)
         return left, None, right, None, None
@@ -106,8 +129,8 @@ class Scatter(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, None, Tensor | None, None, None, None]:
         coords, owner, values = ctx.saved_tensors
         needs = (ctx.needs_input_grad[0], ctx.needs_input_grad[2])
-        if torch.is_grad_enabled() or is_transformed(grad):
-            left, right = _by_definition(_scatter, grad, (coords, values), needs, owner, ctx.axes)
+        if torch.is_grad_enabled() or is_transformed(grad) or not math.isfinite(grad.sum().item()):
+            left, right = _by_definition(_scatter, grad, (coords, values), needs, owners(owner, coords, grad), ctx.axes)
         else:
             backend: Backend = ctx.backend
             table = backend.prepare(len(coords), grad, ctx.axes)
@@ -129,11 +152,10 @@ def _by_definition(
     grad: Tensor,
     inputs: tuple[Tensor, Tensor],
     needs: Sequence[bool],
-    owner: Tensor | None,
+    owner: Tensor,
     axes: Sequence[Axis],
 ) -> list[Tensor | None]:
     """Gradients that can be differentiated again."""
-    owner = torch.zeros(len(inputs[0]), dtype=torch.int64, device=grad.device) if owner is None else owner.long()
     with torch.enable_grad():
         values = function(*inputs, owner, axes, grad)
         needed = [tensor for tensor, need in zip(inputs, needs, strict=True) if need]

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from . import fast_cuda, fast_grid, reference
-from .autograd import Backend, Interpolate, Scatter, is_transformed
+from .autograd import Backend, Interpolate, NotFiniteError, Scatter, is_transformed
 from .fast_cpu import Table
 from .fast_grid import GridSample
 from .reference import Axis
@@ -119,10 +119,17 @@ def interpolate(coords: Tensor, featmap: Tensor, batch: Sequence[Tensor], axes: 
         return fast_cuda.interpolate(coords, featmap, batch, axes)
     if backend is None:
         return reference.interpolate(coords, featmap, batch, axes)
-    if _is_finite(coords):
+    try:
         return _interpolate(coords, featmap, batch, axes, backend)
-    placed, undefined = reference.place(coords, reference.accumulator(featmap.dtype), axes)
-    values = _interpolate(placed, featmap, batch, axes, backend)
+    except NotFiniteError:
+        placed, undefined = reference.place(coords, reference.accumulator(featmap.dtype), axes)
+    if not undefined.any():
+        # A pixel without weight has no say, be it NaN or infinite: only the definition looks at that.
+        return reference.interpolate(coords, featmap, batch, axes)
+    try:
+        values = _interpolate(placed, featmap, batch, axes, backend)
+    except NotFiniteError:
+        return reference.interpolate(coords, featmap, batch, axes)
     return values.masked_fill(undefined.unsqueeze(-1), torch.nan if values.is_floating_point() else 0)
 
 
@@ -130,13 +137,10 @@ def _interpolate(coords: Tensor, featmap: Tensor, batch: Sequence[Tensor], axes:
     points, n_batch, c = points_shape(coords, batch), len(batch), featmap.shape[len(batch)]
     maps = featmap.reshape(-1, *featmap.shape[n_batch:])
     flat = coords.expand(*points, -1).reshape(-1, coords.shape[-1])
-    owner = _owner(points, batch, featmap.shape[:n_batch])
+    owner = _owner(points, batch, featmap.shape[:n_batch]) if backend.needs_owner else None
     if not maps.is_floating_point():
         return backend.interpolate(flat, owner, maps, axes, backend.prepare(len(flat), maps, axes)).reshape(*points, c)
     values: Tensor = Interpolate.apply(flat, owner, maps, axes, backend)  # type: ignore[no-untyped-call]
-    if not (axes[0].kernel.selects or _is_finite(values)):
-        # A pixel without weight has no say, be it NaN or infinite: only the definition looks at that.
-        return reference.interpolate(coords, featmap, batch, axes)
     return values.reshape(*points, c)
 
 

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .autograd import Backend
+from .autograd import Backend, demand_finite
 from .reference import Axis, accumulator
 from .rows import copy_rows, gather_rows, put_rows, to_maps, view_rows
 from .taps import address, count_taps, multiply, slopes, taps
@@ -204,16 +204,21 @@ class Table(Backend):
         selects = axes[0].kernel.selects
         if n <= min(PIECE // count_taps(axes), POINTS) and not selects:
             index, weight = taps(coords, owner, maps, axes)
-            return _bag(*_read(table, maps, index), weight).to(maps.dtype)
+            values = _bag(*_read(table, maps, index), weight)
+            demand_finite(coords, values)
+            return values.to(maps.dtype)
         values = maps.new_empty(n, c)
         for piece in _small_pieces(n, axes):
+            demand_finite(coords[piece])
             index, weight = taps(coords[piece], _part(owner, piece), maps, axes)
             if selects:
                 _select(values[piece], table, maps, index, weight)
                 continue
             rows, index = _read(table, maps, index)
             for block in _pieces(len(index), BLOCK // c):
-                values[piece][block] = _bag(rows, index[block], weight[block])
+                sums = _bag(rows, index[block], weight[block])
+                demand_finite(sums)
+                values[piece][block] = sums
         return values
 
     def coords_gradient(

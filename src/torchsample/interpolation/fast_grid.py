@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .autograd import Backend
+from .autograd import Backend, demand_finite, owners
 from .boundary import Border, Boundary, Reflection, Zeros
 from .fast_cpu import BLOCK, Table
 from .kernels import Linear
@@ -116,17 +116,23 @@ def _is_better_by_table(maps: Tensor, shares: int) -> bool:
 
 
 class GridSample(Backend):
-    """Maps as `grid_sample` reads them, points in even shares of each map in order."""
+    """Maps as `grid_sample` reads them."""
+
+    needs_owner = False
 
     def interpolate(self, coords: Tensor, owner: Tensor | None, maps: Tensor, axes: Sequence[Axis], table: Tensor | None) -> Tensor:
         m, c, rank = *maps.shape[:2], len(axes)
         grid = coords.to(maps.dtype).reshape(m, -1, rank)
         if m >= torch.get_num_threads() and len(coords) * c <= BLOCK:
-            return _sample(maps, _lay(grid, rank), axes)
+            values = _sample(maps, _lay(grid, rank), axes)
+            demand_finite(coords, values)
+            return values
         # Map by map: what `grid_sample` gives for one is still in the caches when its features go to the last dimension.
         shares, values = _shares(len(coords), m), maps.new_empty(m, grid.shape[1], c)
         for value, single, points in zip(values, maps, grid, strict=True):
+            demand_finite(points)
             found = _sample(single.expand(shares, *single.shape), _deal(points, shares, rank), axes)
+            demand_finite(found)
             if len(points) % shares:
                 value.copy_(found.reshape(-1, c)[: len(points)])
             else:
@@ -138,7 +144,7 @@ class GridSample(Backend):
     ) -> Tensor:
         if type(axes[0].boundary) is Reflection:
             # Mirrored, the next pixel is on the other side.
-            other = Table()
+            other, owner = Table(), owners(owner, coords, maps)
             return other.coords_gradient(grad.reshape(len(coords), -1), coords, owner, maps, axes, other.prepare(len(coords), maps, axes))
         shares = _shares(len(coords), maps.shape[0]) if maps.shape[0] < torch.get_num_threads() else 1
         return _gradients(grad, _move_on(coords, maps), maps, axes, shares, [False, True])[1].to(coords.dtype)
@@ -146,7 +152,7 @@ class GridSample(Backend):
     def scatter(self, values: Tensor, coords: Tensor, owner: Tensor | None, like: Tensor, axes: Sequence[Axis]) -> Tensor:
         shares = _canvases(len(coords), like)
         if _is_better_by_table(like, shares):
-            return Table().scatter(values.reshape(len(coords), -1), coords, owner, like, axes)
+            return Table().scatter(values.reshape(len(coords), -1), coords, owners(owner, coords, like), like, axes)
         return _gradients(values, coords.to(like.dtype), like, axes, shares, [True, False])[0]
 
     def gradients(
