@@ -136,7 +136,7 @@ def test_documentation_is_complete():
 def test_imports_go_one_way():
     """A room calls the rooms below it, never one above."""
     floors = [
-        "_checks _nobatch default",
+        "_checks _eager _nobatch default",
         "layout",
         "coordinates",
         "interpolation",

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from .._checks import check_count, message
+from .._eager import why_not_eager
 from ..coordinates.convert import check_coords
-from ..interpolation.autograd import is_transformed
 from .base import Encoding
 
 _HIGHEST_ORDER = 64
@@ -28,11 +28,7 @@ def _check_order(function: str, order: int) -> None:
 
 def _may_write(x: Tensor) -> bool:
     """Whether the result for coords may be written piece by piece: on a CPU, where no derivative, transform or trace follows."""
-    if torch.compiler.is_compiling() or torch._C._is_tracing() or torch._C._len_torch_dispatch_stack():
-        return False
-    if (x.requires_grad and torch.is_grad_enabled()) or torch.autograd.forward_ad._current_level >= 0 or is_transformed(x):
-        return False
-    return type(x) is Tensor and x.device.type == "cpu"
+    return why_not_eager(x) is None and not (x.requires_grad and torch.is_grad_enabled()) and x.device.type == "cpu"
 
 
 def _write(x: Tensor, octaves: Tensor) -> Tensor:

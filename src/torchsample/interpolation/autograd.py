@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from .._eager import is_transformed
 from . import reference
 from .reference import Axis
 
@@ -58,12 +59,6 @@ class Backend(ABC):
     ) -> tuple[Tensor, Tensor] | None:
         """Gradients of coordinates and of maps, if there is a way to get both that is quicker than one after the other."""
         return None
-
-
-def is_transformed(*tensors: Tensor) -> bool:
-    """Whether a tensor is vectorized or belongs to a transform of `torch.func`, which only plain operations follow."""
-    functorch = torch._C._functorch
-    return any(functorch.is_functorch_wrapped_tensor(tensor) or functorch.is_legacy_batchedtensor(tensor) for tensor in tensors)
 
 
 def owners(owner: Tensor | None, coords: Tensor, maps: Tensor) -> Tensor:

@@ -14,8 +14,9 @@ from math import prod
 import torch
 from torch import Tensor
 
+from .._eager import why_not_eager
 from . import fast_cuda, fast_grid, reference
-from .autograd import Backend, Interpolate, NotFiniteError, Scatter, is_transformed
+from .autograd import Backend, Interpolate, NotFiniteError, Scatter
 from .fast_cpu import Table
 from .fast_grid import GridSample
 from .reference import Axis
@@ -47,14 +48,8 @@ class Choice:
 
 def _only_by_definition(coords: Tensor, tensor: Tensor) -> str | None:
     """Why the definition alone serves these tensors, or None."""
-    if any(type(one) not in (Tensor, torch.nn.Parameter) for one in (coords, tensor)):
-        return "a tensor is of a subclass"
-    if torch.compiler.is_compiling() or torch._C._is_tracing() or torch._C._len_torch_dispatch_stack():
-        return "the call is being traced or compiled"
-    if is_transformed(coords, tensor):
-        return "a transform of torch.func is active"
-    if torch.autograd.forward_ad._current_level >= 0:
-        return "forward-mode differentiation is active"
+    if reason := why_not_eager(coords, tensor):
+        return reason
     if coords.device.type != "cpu":
         return f"no fast path for tensors on {coords.device.type}"
     if tensor.dtype not in _SERVED:
@@ -103,7 +98,7 @@ def _owner(points: Sequence[int], batch: Sequence[Tensor], sizes: Sequence[int])
         return None
     strides = [prod(sizes[dim + 1 :]) for dim in range(len(sizes))]
     owner = sum((index * stride for index, stride in zip(batch, strides, strict=True)), start=torch.zeros((), dtype=torch.int64))
-    return owner.expand(points).reshape(-1)
+    return owner.to(torch.int32).expand(points).reshape(-1)
 
 
 def _is_finite(tensor: Tensor) -> bool:
@@ -138,7 +133,7 @@ def _interpolate(coords: Tensor, featmap: Tensor, batch: Sequence[Tensor], axes:
     maps = featmap.reshape(-1, *featmap.shape[n_batch:])
     flat = coords.expand(*points, -1).reshape(-1, coords.shape[-1])
     owner = _owner(points, batch, featmap.shape[:n_batch]) if backend.needs_owner else None
-    if not maps.is_floating_point():
+    if not (torch.is_grad_enabled() and (coords.requires_grad or maps.requires_grad)):
         return backend.interpolate(flat, owner, maps, axes, backend.prepare(len(flat), maps, axes)).reshape(*points, c)
     values: Tensor = Interpolate.apply(flat, owner, maps, axes, backend)  # type: ignore[no-untyped-call]
     return values.reshape(*points, c)

@@ -20,7 +20,7 @@ from torch import Tensor
 from .autograd import Backend, demand_finite
 from .reference import Axis, accumulator
 from .rows import copy_rows, gather_rows, put_rows, to_maps, view_rows
-from .taps import address, count_taps, multiply, slopes, taps
+from .taps import address, count_taps, multiply, selected, slopes, taps
 
 PIECE = 1 << 18
 """Taps that are worked on at once: their indices and weights are some MB."""
@@ -85,22 +85,26 @@ def _bag(table: Tensor, index: Tensor, weight: Tensor) -> Tensor:
     return total
 
 
-def _select(values: Tensor, table: Tensor | None, maps: Tensor, index: Tensor, weight: Tensor) -> None:
-    """Write the one row of each point, bit for bit; 0 where the boundary takes it out."""
-    if table is None:
-        values.copy_(gather_rows(maps, index.squeeze(-1), maps.dtype))
-    else:
-        torch.index_select(table, 0, index.squeeze(-1), out=values)
-    out = weight == 0
-    if bool(out.any()):
-        values.masked_fill_(out, 0)
+def _join(parts: Sequence[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
+
+
+def _select(coords: Tensor, owner: Tensor | None, maps: Tensor, axes: Sequence[Axis], table: Tensor | None) -> Tensor:
+    """The one row of each point, bit for bit; 0 where the boundary takes it out."""
+    parts = []
+    for piece in _small_pieces(len(coords), axes):
+        demand_finite(coords[piece])
+        parts.append(selected(coords[piece], _part(owner, piece), maps, axes))
+    index = _join([rows for rows, _ in parts])
+    values = gather_rows(maps, index, maps.dtype) if table is None else table.index_select(0, index)
+    masks = [mask for _, mask in parts if mask is not None]
+    return values.masked_fill_(~_join(masks).unsqueeze(-1), 0) if masks else values
 
 
 def _all_taps(coords: Tensor, owner: Tensor | None, maps: Tensor, axes: Sequence[Axis]) -> tuple[Tensor, Tensor]:
     """Rows and weights of many points' taps, worked out piece by piece."""
     parts = [taps(coords[piece], _part(owner, piece), maps, axes) for piece in _small_pieces(len(coords), axes)]
-    index, weight = zip(*parts, strict=True)
-    return (index[0], weight[0]) if len(parts) == 1 else (torch.cat(index), torch.cat(weight))
+    return _join([index for index, _ in parts]), _join([weight for _, weight in parts])
 
 
 class _Canvas:
@@ -200,9 +204,10 @@ class Table(Backend):
         return rows
 
     def interpolate(self, coords: Tensor, owner: Tensor | None, maps: Tensor, axes: Sequence[Axis], table: Tensor | None) -> Tensor:
+        if axes[0].kernel.selects:
+            return _select(coords, owner, maps, axes, table)
         n, c = len(coords), maps.shape[1]
-        selects = axes[0].kernel.selects
-        if n <= min(PIECE // count_taps(axes), POINTS) and not selects:
+        if n <= min(PIECE // count_taps(axes), POINTS):
             index, weight = taps(coords, owner, maps, axes)
             values = _bag(*_read(table, maps, index), weight)
             demand_finite(coords, values)
@@ -211,9 +216,6 @@ class Table(Backend):
         for piece in _small_pieces(n, axes):
             demand_finite(coords[piece])
             index, weight = taps(coords[piece], _part(owner, piece), maps, axes)
-            if selects:
-                _select(values[piece], table, maps, index, weight)
-                continue
             rows, index = _read(table, maps, index)
             for block in _pieces(len(index), BLOCK // c):
                 sums = _bag(rows, index[block], weight[block])

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .autograd import Backend, demand_finite, owners
 from .boundary import Border, Boundary, Reflection, Zeros
-from .fast_cpu import BLOCK, Table
+from .fast_cpu import Table
 from .kernels import Linear
 from .reference import Axis
 
@@ -123,11 +123,10 @@ class GridSample(Backend):
     def interpolate(self, coords: Tensor, owner: Tensor | None, maps: Tensor, axes: Sequence[Axis], table: Tensor | None) -> Tensor:
         m, c, rank = *maps.shape[:2], len(axes)
         grid = coords.to(maps.dtype).reshape(m, -1, rank)
-        if m >= torch.get_num_threads() and len(coords) * c <= BLOCK:
+        if m >= torch.get_num_threads():
             values = _sample(maps, _lay(grid, rank), axes)
             demand_finite(coords, values)
             return values
-        # Map by map: what `grid_sample` gives for one is still in the caches when its features go to the last dimension.
         shares, values = _shares(len(coords), m), maps.new_empty(m, grid.shape[1], c)
         for value, single, points in zip(values, maps, grid, strict=True):
             demand_finite(points)

@@ -45,17 +45,23 @@ class Axis:
         position = position + self.margin if self.margin else position
         return self.boundary.fold(position, self.extent, self.align_corners, reach)
 
+    def _reads(self, anchor: Tensor, dtype: torch.dtype) -> list[tuple[Tensor, Tensor | None]]:
+        """Per tap, the coefficient, and a mask of the points for which it counts (None: all)."""
+        first = anchor.to(dtype)
+        pixels = (first + offset if offset else first for offset in self.kernel.offsets)
+        return [self.boundary.resolve(pixel, self.extent, self.align_corners) for pixel in pixels]
+
     def columns(self, x: Tensor, dtype: torch.dtype = torch.int64) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         """Per tap, weights and indices ``(*points)`` of the coefficients that count; a weight is 0 where the boundary takes one out."""
         position = self.position(x)
         anchor = self.kernel.anchor(position.detach())
-        first = anchor.to(dtype)
-        weights, indices = [], []
-        for offset, weight in zip(self.kernel.offsets, self.kernel.weights(position - anchor), strict=True):
-            index, counts = self.boundary.resolve(first + offset if offset else first, self.extent, self.align_corners)
-            indices.append(index)
-            weights.append(weight if counts is None else weight.where(counts, 0))
-        return tuple(weights), tuple(indices)
+        indices, counts = zip(*self._reads(anchor, dtype), strict=True)
+        weights = zip(self.kernel.weights(position - anchor), counts, strict=True)
+        return tuple(weight if mask is None else weight.where(mask, 0) for weight, mask in weights), indices
+
+    def pixel(self, x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
+        """With a kernel that selects, the one pixel of each point, and where it counts (None: everywhere)."""
+        return self._reads(self.kernel.anchor(self.position(x)), dtype)[0]
 
     def taps(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Weights and indices ``(*points, K)``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from itertools import product
 from math import prod
@@ -60,6 +61,14 @@ def taps(coords: Tensor, owner: Tensor | None, maps: Tensor, axes: Sequence[Axis
     dtype = _index_dtype(maps)
     weights, indices = zip(*(axis.columns(x, dtype) for axis, x in zip(axes, split(coords, maps), strict=True)), strict=True)
     return address(indices, axes, owner), multiply(weights, accumulator(maps.dtype))
+
+
+def selected(coords: Tensor, owner: Tensor | None, maps: Tensor, axes: Sequence[Axis]) -> tuple[Tensor, Tensor | None]:
+    """With a kernel that selects, the one row of each point ``(n,)``, and where it counts (None: everywhere)."""
+    dtype = _index_dtype(maps)
+    pixels, masks = zip(*(axis.pixel(x, dtype) for axis, x in zip(axes, split(coords, maps), strict=True)), strict=True)
+    known = [mask for mask in masks if mask is not None]
+    return address([[pixel] for pixel in pixels], axes, owner).squeeze(-1), functools.reduce(torch.logical_and, known) if known else None
 
 
 def _slopes(axis: Axis, x: Tensor, dtype: torch.dtype) -> tuple[Columns, Columns, Columns]:
