@@ -28,8 +28,8 @@ PIECE = 1 << 18
 POINTS = 32_000
 """Points that are worked on at once: a few less than PyTorch would share out to cores, whose meeting after each small step costs more."""
 
-BLOCK = 1 << 20
-"""Numbers of a result that are worked out apart, before they go to their place."""
+BLOCK = 1 << 22
+"""Numbers of a result that are worked out apart, before they go to their place: not too few, since threads meet after each."""
 
 SORTED = 1 << 21
 """Taps that are sorted at once, to scatter them: some ten MB."""
@@ -121,7 +121,9 @@ class _Canvas:
 
     def add(self, start: int, sums: Tensor) -> None:
         stop = start + len(sums)
-        if start >= self._written:
+        if sums.shape == self._shape and not self._written:
+            self.rows = sums
+        elif start >= self._written:
             self.rows[self._written : start] = 0
             self.rows[start:stop] = sums
         else:
@@ -141,12 +143,12 @@ def _sort(index: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return keys, order.div_(index.shape[1], rounding_mode="floor").to(index.dtype), weight
 
 
-def _sum_runs(values: Tensor, points: Tensor, weight: Tensor, counts: Tensor) -> Iterator[tuple[slice, Tensor]]:
-    """Weighted sums of the values of successive runs of points, a block of runs at a time."""
-    step = max(BLOCK // values.shape[1], 1)
-    stops = counts.cumsum(0).to(points.dtype)
-    starts = stops - counts.to(points.dtype)
+def _sum_runs(values: Tensor, points: Tensor, weight: Tensor, counts: Tensor, numbers: int) -> Iterator[tuple[slice, Tensor]]:
+    """Weighted sums of the values of successive runs of points, a block of runs at a time, of about so many numbers."""
+    step = max(numbers // values.shape[1], 1)
+    stops = counts.cumsum(0, dtype=counts.dtype)
     bounds = [0, *stops[step - 1 :: step].tolist(), len(points)]
+    starts = stops.sub_(counts)
     for block, first, last in zip(_pieces(len(counts), step), bounds, bounds[1:], strict=False):
         runs = points[first:last], values, starts[block] - first
         yield block, F.embedding_bag(*runs, per_sample_weights=weight[first:last], mode="sum")
@@ -160,9 +162,9 @@ def _scatter_sorted(values: Tensor, coords: Tensor, owner: Tensor | None, like: 
     canvas = _Canvas(n_rows, values)
     for piece in _pieces(n, step // share * share or step):
         keys, points, weight = _sort(*_all_taps(coords[piece], _part(owner, piece), like, axes))
-        start, stop = int(keys[0]), int(keys[-1]) + 1
-        counts = torch.bincount(keys.sub_(start), minlength=stop - start)
-        for block, sums in _sum_runs(values[piece], points, weight, counts):
+        start, stop = (0, n_rows) if piece == slice(0, n) else (int(keys[0]), int(keys[-1]) + 1)
+        counts = torch.bincount(keys.sub_(start), minlength=stop - start).to(points.dtype)
+        for block, sums in _sum_runs(values[piece], points, weight, counts, BLOCK):
             canvas.add(start + block.start, sums)
     return canvas.finish()
 
@@ -174,7 +176,8 @@ def _scatter_touched(values: Tensor, coords: Tensor, owner: Tensor | None, like:
         keys, points, weight = _sort(*_all_taps(coords[piece], _part(owner, piece), like, axes))
         rows, counts = torch.unique_consecutive(keys, return_counts=True)
         maps = torch.zeros_like(like, dtype=values.dtype) if maps is None else maps
-        for block, sums in _sum_runs(values[piece], points, weight, counts):
+        # Beside zeros of the whole map, little memory.
+        for block, sums in _sum_runs(values[piece], points, weight, counts.to(points.dtype), BLOCK >> 4):
             put_rows(maps, rows[block], sums if piece.start == 0 else sums.add_(gather_rows(maps, rows[block], sums.dtype)))
     return torch.zeros_like(like, dtype=values.dtype) if maps is None else maps
 
