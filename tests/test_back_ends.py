@@ -307,3 +307,125 @@ def test_half_precision_never_meets_grid_sample():
     """)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout == "whole\n", done.stderr
+
+
+def test_few_points_on_a_map_of_permuted_axes():
+    coords, featmap = make(2, n=60, channels=7, dtype=torch.float32, spatial=(64, 80))
+    check(coords.float(), featmap.contiguous().transpose(2, 3), name="table", rtol=2e-5)
+
+
+def test_more_taps_than_a_piece():
+    with mock.patch.multiple(fast_cpu, PIECE=5, SORTED=7, BLOCK=3):
+        coords, featmap = make(2, n=9, channels=6, dtype=torch.float32)
+        check(coords.float(), featmap, "bicubic", name="table", rtol=2e-5)
+
+
+class Learnt(ts.interpolation.Kernel):
+    """Linear, with a parameter."""
+
+    offsets = (0, 1)
+
+    def __init__(self, scale):
+        self.scale = scale
+
+    def weights(self, t):
+        return self.scale * (1 - t), self.scale * t
+
+
+class Flat(ts.interpolation.Kernel):
+    """Weights that do not depend on the position."""
+
+    offsets = (0, 1)
+
+    def weights(self, t):
+        return torch.full_like(t, 0.25), torch.full_like(t, 0.75)
+
+
+class Either(ts.interpolation.Kernel):
+    """The nearer of two pixels, by their weights."""
+
+    offsets = (0, 1)
+    selects = True
+
+    def weights(self, t):
+        return (t < 0.5).to(t.dtype) + 0 * t, (t >= 0.5).to(t.dtype)
+
+
+def test_kernels_of_ones_own():
+    coords, featmap = make(2, n=20, channels=6)
+    scale = torch.tensor(2.0, dtype=torch.float64, requires_grad=True)
+    assert "holds something else than numbers" in ts.why(coords, featmap, Learnt(scale))
+    (slope,) = torch.autograd.grad(ts.sample(coords, featmap, Learnt(scale)).sum(), scale)
+    assert_close(slope, 2 * ts.sample(coords, featmap).sum() * scale.detach())
+    check(coords, featmap, Either(), name="table")
+    values = ts.sample(coords.requires_grad_(), featmap, Flat())
+    assert not torch.autograd.grad(values.sum(), coords)[0].any()
+
+
+def test_a_boundary_of_ones_own_may_be_anything():
+    class Mirror(ts.interpolation.Boundary):
+        """Not hashable; says which taps count only where it must."""
+
+        __hash__ = None
+
+        def resolve(self, index, side, align_corners):
+            outside = (index < 0) | (index >= side)
+            return index.abs().clamp(0, side - 1), ~outside if outside.any() else None
+
+    coords, featmap = make(2, n=40, channels=6)
+    for mode in ("nearest", "bilinear"):
+        with mock.patch.object(fast_cpu, "POINTS", 3):
+            check(coords, featmap, mode, ("border", Mirror()))
+            check(coords * 0.5, featmap, mode, Mirror())
+    coords[0, 0] = torch.nan
+    assert ts.sample(coords, featmap, "bilinear", Mirror())[0, 0].isnan().all()
+
+
+@pytest.mark.parametrize("channels", [1, 6])
+def test_results_may_be_changed_in_place(channels):
+    coords, featmap = make(2, channels=channels)
+    featmap.requires_grad_()
+    for feat_last in (True, False):
+        (2 * ts.sample(coords, featmap, feat_last=feat_last).add_(1).mul_(3)).sum().backward()
+    assert_close(featmap.grad, 12 * torch.autograd.grad(ts.sample(coords, featmap).sum(), featmap)[0])
+    values = torch.ones(2, 40, channels, dtype=torch.float64, requires_grad=True)
+    ts.splat(coords, values, (4, 4)).mul_(2).sum().backward()
+    assert_close(values.grad, torch.full_like(values, 2.0))
+
+
+def test_gradients_that_are_not_finite():
+    values = torch.ones(1, 3, 2, requires_grad=True)
+    coords = torch.tensor([[[torch.inf, 0.0], [0.1, 0.2], [-torch.inf, 0.5]]])
+    ts.splat(coords, values, (4, 4)).sum().backward()
+    assert_close(values.grad, torch.ones_like(values))
+
+
+def test_transforms_around_a_call():
+    """A transform may be of something else than the tensors of the call."""
+    coords, featmap = make(2, n=5, channels=6)
+    values, weights = torch.randn(2, 5, 3, dtype=torch.float64), torch.randn(4, 2, 3, 4, 4, dtype=torch.float64)
+    together = torch.func.vmap(lambda weight: (ts.splat(coords, values, (4, 4)) * weight).sum())(weights)
+    assert_close(together, (ts.splat(coords, values, (4, 4)) * weights).sum((1, 2, 3, 4)))
+    coords.requires_grad_()
+    slope = torch.func.grad(lambda scale: (scale * ts.sample(coords, featmap)).sum())(torch.ones((), dtype=torch.float64))
+    assert_close(slope, ts.sample(coords, featmap).sum())
+
+
+def test_inference_tensors_and_default_devices():
+    coords, featmap = make(2, n=5, channels=6)
+    with torch.inference_mode():
+        frozen = featmap.clone()
+        inside = ts.sample(coords, frozen)
+    for mode in ("nearest", "bilinear", "bicubic"):
+        (slope,) = torch.autograd.grad(ts.sample(coords.requires_grad_(), frozen, mode).sum(), coords)
+        assert_close(slope, torch.autograd.grad(ts.sample(coords, featmap, mode).sum(), coords)[0])
+    assert_close(inside, ts.sample(coords, featmap).detach())
+    with torch.device("meta"):
+        assert ts.sample(coords, featmap, "bicubic").device.type == "cpu"
+
+
+def test_vectorized_gradients_keep_no_graph():
+    coords, featmap = make(2, n=5, channels=6)
+    values = ts.sample(coords.requires_grad_(), featmap)
+    (together,) = torch.autograd.grad(values, coords, torch.ones(3, *values.shape, dtype=torch.float64), is_grads_batched=True)
+    assert not together.requires_grad

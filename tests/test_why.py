@@ -16,7 +16,12 @@ def points(n=100, rank=2, batch=2, **options):
 
 
 CASES = {
-    "few channels": (points(), torch.rand(2, 3, 8, 8), {}, "grid_sample: for few channels and linear sampling it is the quickest."),
+    "few channels": (
+        points(),
+        torch.rand(2, 3, 8, 8),
+        {},
+        "grid_sample: for few channels or few values, sampled linearly, it is the quickest.",
+    ),
     "few values": (points(10), torch.rand(2, 64, 8, 8), {}, "grid_sample: "),
     "few channels of a volume": (points(rank=3), torch.rand(2, 1, 8, 8, 8), {}, "grid_sample: "),
     "many channels": (points(4096), torch.rand(2, 64, 8, 8), {}, "table: the map has more than 4 channels."),
@@ -76,6 +81,15 @@ def test_without_a_batch_and_with_an_index():
     assert ts.why.nobatch(points(batch=1)[0], torch.rand(3, 8, 8)).startswith("grid_sample: ")
     index = torch.zeros(100, dtype=torch.int64)
     assert "evenly" in ts.why(points(batch=1)[0], torch.rand(2, 3, 8, 8), batch_index=index)
+
+
+def test_advice_is_good_wherever_it_is_given():
+    for shape, n_batch in (((64, 32, 32), 0), ((64, 8, 8, 8), 0), ((2, 2, 64, 32, 32), 2), ((2, 64, 99), 1), ((2, 64, 32, 32), 1)):
+        rank, featmap = len(shape) - 1 - n_batch, torch.rand(shape)
+        coords = torch.rand(*shape[:n_batch], 4096, rank)
+        call = ts.why if n_batch else ts.why.nobatch
+        remedy = call(coords, featmap).split("keep ")[1].rstrip(".")
+        assert "\n" not in call(coords, eval(remedy, {"featmap": featmap, "torch": torch}))
 
 
 def test_takes_what_sample_takes():

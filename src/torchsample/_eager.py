@@ -7,9 +7,9 @@ from torch import Tensor
 
 
 def is_transformed(*tensors: Tensor) -> bool:
-    """Whether a tensor is vectorized or belongs to a transform of `torch.func`, which only plain operations follow."""
+    """Whether a transform of `torch.func` is active, which only plain operations follow, or a tensor is vectorized by autograd."""
     functorch = torch._C._functorch
-    return any(functorch.is_functorch_wrapped_tensor(tensor) or functorch.is_legacy_batchedtensor(tensor) for tensor in tensors)
+    return functorch.peek_interpreter_stack() is not None or any(functorch.is_legacy_batchedtensor(tensor) for tensor in tensors)
 
 
 def why_not_eager(*tensors: Tensor) -> str | None:

@@ -19,11 +19,22 @@ class NotFiniteError(ArithmeticError):
     """A coordinate or a result is NaN or infinite, or of a size that sums overflow: a case for the definition's care."""
 
 
+def is_finite(tensor: Tensor) -> bool:
+    """Whether all numbers are finite, and of moderate size: their sum tells."""
+    return math.isfinite(tensor.detach().sum(dtype=reference.accumulator(tensor.dtype)).item())
+
+
 def demand_finite(*tensors: Tensor) -> None:
-    """Let no number pass that is not finite; their sum tells."""
-    for tensor in tensors:
-        if not math.isfinite(tensor.sum(dtype=reference.accumulator(tensor.dtype)).item()):
-            raise NotFiniteError
+    """Let no number pass that is not finite."""
+    if not all(map(is_finite, tensors)):
+        raise NotFiniteError
+
+
+def _own(tensor: Tensor) -> Tensor:
+    """The same memory, but no view: autograd does not let views from inside a function be changed in place."""
+    if not tensor._is_view():
+        return tensor
+    return tensor.new_empty(0).set_(tensor.untyped_storage(), tensor.storage_offset(), tensor.shape, tensor.stride())
 
 
 class Backend(ABC):
@@ -77,7 +88,7 @@ class Interpolate(torch.autograd.Function):
         ctx.save_for_backward(coords, owner, maps)
         ctx.axes, ctx.backend = axes, backend
         ctx.table = table if ctx.needs_input_grad[0] else None
-        return backend.interpolate(coords, owner, maps, axes, table)
+        return _own(backend.interpolate(coords, owner, maps, axes, table))
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, None, Tensor | None, None, None]:
@@ -118,20 +129,31 @@ class Scatter(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(coords, owner, values)
         ctx.axes, ctx.backend = axes, backend
-        return backend.scatter(values, coords, owner, like, axes)
+        return _own(backend.scatter(values, coords, owner, like, axes))
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, None, Tensor | None, None, None, None]:
         coords, owner, values = ctx.saved_tensors
         needs = (ctx.needs_input_grad[0], ctx.needs_input_grad[2])
-        if torch.is_grad_enabled() or is_transformed(grad) or not math.isfinite(grad.sum().item()):
-            left, right = _by_definition(_scatter, grad, (coords, values), needs, owners(owner, coords, grad), ctx.axes)
-        else:
-            backend: Backend = ctx.backend
-            table = backend.prepare(len(coords), grad, ctx.axes)
-            left = backend.coords_gradient(values, coords, owner, grad, ctx.axes, table) if needs[0] else None
-            right = backend.interpolate(coords, owner, grad, ctx.axes, table).to(values.dtype) if needs[1] else None
+        found = None if torch.is_grad_enabled() or is_transformed(grad) else _gather(ctx, grad, coords, owner, values, needs)
+        if found is None:
+            found = _by_definition(_scatter, grad, (coords, values), needs, owners(owner, coords, grad), ctx.axes)
+        left, right = found
         return left, None, right, None, None, None
+
+
+def _gather(
+    ctx: Any, grad: Tensor, coords: Tensor, owner: Tensor | None, values: Tensor, needs: Sequence[bool]
+) -> list[Tensor | None] | None:
+    """Derivatives of a scatter in the first order; None where numbers are not finite."""
+    backend: Backend = ctx.backend
+    table = backend.prepare(len(coords), grad, ctx.axes)
+    try:
+        by_values = backend.interpolate(coords, owner, grad, ctx.axes, table).to(values.dtype)
+    except NotFiniteError:
+        return None
+    by_coords = backend.coords_gradient(values, coords, owner, grad, ctx.axes, table) if needs[0] else None
+    return [by_coords, by_values if needs[1] else None]
 
 
 def _interpolate(coords: Tensor, maps: Tensor, owner: Tensor, axes: Sequence[Axis], grad: Tensor) -> Tensor:
@@ -151,8 +173,9 @@ def _by_definition(
     axes: Sequence[Axis],
 ) -> list[Tensor | None]:
     """Gradients that can be differentiated again."""
+    create_graph = torch.is_grad_enabled()
     with torch.enable_grad():
         values = function(*inputs, owner, axes, grad)
         needed = [tensor for tensor, need in zip(inputs, needs, strict=True) if need]
-        found = iter(torch.autograd.grad(values, needed, grad, create_graph=True, materialize_grads=True))
+        found = iter(torch.autograd.grad(values, needed, grad, create_graph=create_graph, materialize_grads=True))
     return [next(found) if need else None for need in needs]

@@ -1,12 +1,12 @@
 """The choice of back-end, and the only place that chooses.
 
-The rule: on a CUDA device, Triton's kernels, if they know the mode. On a CPU, `grid_sample` for few channels and linear sampling, a table
-for everything else. The definition serves transforms, tracing, other devices and unusual dtypes, and calls that meet a NaN pixel.
+The rule: on a CUDA device, Triton's kernels, if they know the mode. On a CPU, `grid_sample` for few channels or values and linear
+sampling, and a table for everything else. The definition serves transforms, tracing, other devices and unusual dtypes, and calls that
+meet a pixel that is NaN or infinite.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from .._eager import why_not_eager
 from . import fast_cuda, fast_grid, reference
-from .autograd import Backend, Interpolate, NotFiniteError, Scatter
+from .autograd import Backend, Interpolate, NotFiniteError, Scatter, is_finite
 from .fast_cpu import Table
 from .fast_grid import GridSample
 from .reference import Axis
@@ -46,7 +46,12 @@ class Choice:
     """What serves it on a CPU."""
 
 
-def _only_by_definition(coords: Tensor, tensor: Tensor) -> str | None:
+def _is_plain(rule: object) -> bool:
+    """Whether a kernel or boundary has but numbers: what holds a tensor may want a derivative by it."""
+    return all(isinstance(value, (bool, int, float, str, tuple)) for value in getattr(rule, "__dict__", {}).values())
+
+
+def _only_by_definition(coords: Tensor, tensor: Tensor, axes: Sequence[Axis]) -> str | None:
     """Why the definition alone serves these tensors, or None."""
     if reason := why_not_eager(coords, tensor):
         return reason
@@ -54,6 +59,10 @@ def _only_by_definition(coords: Tensor, tensor: Tensor) -> str | None:
         return f"no fast path for tensors on {coords.device.type}"
     if tensor.dtype not in _SERVED:
         return f"no fast path for {tensor.dtype}"
+    if coords.is_inference() != tensor.is_inference():
+        return "one tensor is of inference mode and one is not"
+    if not all(_is_plain(axis.kernel) and _is_plain(axis.boundary) for axis in axes):
+        return "a kernel or boundary holds something else than numbers"
     if 0 in coords.shape or 0 in tensor.shape:
         return "there is nothing to do"
     return None
@@ -73,14 +82,14 @@ def choose(coords: Tensor, featmap: Tensor, batch: Sequence[Tensor], axes: Seque
     """How `interpolate` serves a call."""
     if choice := _on_cuda(coords, featmap, axes):
         return choice
-    if reason := _only_by_definition(coords, featmap):
+    if reason := _only_by_definition(coords, featmap, axes):
         return Choice("definition", reason)
     points, n_batch = points_shape(coords, batch), len(batch)
     if prod(featmap.shape[:n_batch]) > 1 and (batch[0].ndim == 1 or points[:n_batch] != featmap.shape[:n_batch]):
         return Choice("table", "grid_sample takes points that belong to maps evenly and in order", Table())
     if reason := fast_grid.refuses(prod(points), featmap.shape[n_batch], coords.dtype, featmap.dtype, axes):
         return Choice("table", reason, Table())
-    return Choice("grid_sample", "for few channels and linear sampling it is the quickest", GridSample())
+    return Choice("grid_sample", "for few channels or few values, sampled linearly, it is the quickest", GridSample())
 
 
 def points_shape(coords: Tensor, batch: Sequence[Tensor]) -> tuple[int, ...]:
@@ -97,13 +106,11 @@ def _owner(points: Sequence[int], batch: Sequence[Tensor], sizes: Sequence[int])
     if prod(sizes) == 1:
         return None
     strides = [prod(sizes[dim + 1 :]) for dim in range(len(sizes))]
-    owner = sum((index * stride for index, stride in zip(batch, strides, strict=True)), start=torch.zeros((), dtype=torch.int64))
+    owner = sum(
+        (index * stride for index, stride in zip(batch, strides, strict=True)),
+        start=torch.zeros((), dtype=torch.int64, device=batch[0].device),
+    )
     return owner.to(torch.int32).expand(points).reshape(-1)
-
-
-def _is_finite(tensor: Tensor) -> bool:
-    """Whether all numbers are finite, and of moderate size: their sum tells."""
-    return math.isfinite(tensor.detach().sum(dtype=reference.accumulator(tensor.dtype)).item())
 
 
 def interpolate(coords: Tensor, featmap: Tensor, batch: Sequence[Tensor], axes: Sequence[Axis]) -> Tensor:
@@ -144,9 +151,9 @@ def scatter(coords: Tensor, values: Tensor, batch: Sequence[Tensor], batch_shape
     choice = _on_cuda(coords, values, axes)
     if choice and choice.name == "triton":
         return fast_cuda.scatter(coords, values, batch, batch_shape, axes)
-    if _only_by_definition(coords, values) or not _is_finite(values):
+    if _only_by_definition(coords, values, axes) or not is_finite(values):
         return reference.scatter(coords, values, batch, batch_shape, axes)
-    if not _is_finite(coords):
+    if not is_finite(coords):
         coords, undefined = reference.place(coords, reference.accumulator(values.dtype), axes)
         values = values.where(~undefined.unsqueeze(-1), 0)
     points = points_shape(coords, batch)

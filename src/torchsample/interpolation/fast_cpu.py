@@ -40,7 +40,8 @@ NARROW = 4
 
 def _pieces(n: int, step: int) -> Iterator[slice]:
     """Slices of so many of n points."""
-    return (slice(start, min(start + step, n)) for start in range(0, n, max(step, 1)))
+    step = max(step, 1)
+    return (slice(start, min(start + step, n)) for start in range(0, n, step))
 
 
 def _small_pieces(n: int, axes: Sequence[Axis]) -> Iterator[slice]:
@@ -56,11 +57,16 @@ def is_worth_a_pass(n: int, maps: Tensor, axes: Sequence[Axis]) -> bool:
     return 2 * n * count_taps(axes) >= maps.shape[0] * prod(maps.shape[2:])
 
 
+def _is_choice(axes: Sequence[Axis]) -> bool:
+    """Whether a result is a row of the table."""
+    return axes[0].kernel.selects and count_taps(axes) == 1
+
+
 def _working_dtype(maps: Tensor, axes: Sequence[Axis]) -> torch.dtype:
-    return maps.dtype if axes[0].kernel.selects else accumulator(maps.dtype)
+    return maps.dtype if _is_choice(axes) else accumulator(maps.dtype)
 
 
-def view(maps: Tensor, axes: Sequence[Axis]) -> Tensor | None:
+def view_table(maps: Tensor, axes: Sequence[Axis]) -> Tensor | None:
     """The table in the memory of maps, if they are channels-last and of the right dtype."""
     rows = view_rows(maps)
     return rows if rows is not None and rows.dtype == _working_dtype(maps, axes) else None
@@ -97,8 +103,10 @@ def _select(coords: Tensor, owner: Tensor | None, maps: Tensor, axes: Sequence[A
         parts.append(selected(coords[piece], _part(owner, piece), maps, axes))
     index = _join([rows for rows, _ in parts])
     values = gather_rows(maps, index, maps.dtype) if table is None else table.index_select(0, index)
-    masks = [mask for _, mask in parts if mask is not None]
-    return values.masked_fill_(~_join(masks).unsqueeze(-1), 0) if masks else values
+    if all(mask is None for _, mask in parts):
+        return values
+    counts = _join([torch.ones_like(rows, dtype=torch.bool) if mask is None else mask for rows, mask in parts])
+    return values.masked_fill_(~counts.unsqueeze(-1), 0)
 
 
 def _all_taps(coords: Tensor, owner: Tensor | None, maps: Tensor, axes: Sequence[Axis]) -> tuple[Tensor, Tensor]:
@@ -172,10 +180,11 @@ def _scatter_sorted(values: Tensor, coords: Tensor, owner: Tensor | None, like: 
 def _scatter_touched(values: Tensor, coords: Tensor, owner: Tensor | None, like: Tensor, axes: Sequence[Axis]) -> Tensor:
     """Maps of which only few pixels are touched."""
     maps = None
+    layout = torch.contiguous_format if view_rows(like) is None else torch.preserve_format
     for piece in _pieces(len(coords), SORTED // count_taps(axes)):
         keys, points, weight = _sort(*_all_taps(coords[piece], _part(owner, piece), like, axes))
         rows, counts = torch.unique_consecutive(keys, return_counts=True)
-        maps = torch.zeros_like(like, dtype=values.dtype) if maps is None else maps
+        maps = torch.zeros_like(like, dtype=values.dtype, memory_format=layout) if maps is None else maps
         # Beside zeros of the whole map, little memory.
         for block, sums in _sum_runs(values[piece], points, weight, counts.to(points.dtype), BLOCK >> 4):
             put_rows(maps, rows[block], sums if piece.start == 0 else sums.add_(gather_rows(maps, rows[block], sums.dtype)))
@@ -201,19 +210,20 @@ class Table(Backend):
     """A map as a table of rows."""
 
     def prepare(self, n: int, maps: Tensor, axes: Sequence[Axis]) -> Tensor | None:
-        rows = view(maps, axes)
+        rows = view_table(maps, axes)
         if rows is None and is_worth_a_pass(n, maps, axes):
             rows = copy_rows(maps, _working_dtype(maps, axes))
         return rows
 
     def interpolate(self, coords: Tensor, owner: Tensor | None, maps: Tensor, axes: Sequence[Axis], table: Tensor | None) -> Tensor:
-        if axes[0].kernel.selects:
+        if _is_choice(axes):
             return _select(coords, owner, maps, axes, table)
         n, c = len(coords), maps.shape[1]
         if n <= min(PIECE // count_taps(axes), POINTS):
+            demand_finite(coords)
             index, weight = taps(coords, owner, maps, axes)
             values = _bag(*_read(table, maps, index), weight)
-            demand_finite(coords, values)
+            demand_finite(values)
             return values.to(maps.dtype)
         values = maps.new_empty(n, c)
         for piece in _small_pieces(n, axes):
@@ -229,7 +239,7 @@ class Table(Backend):
     def coords_gradient(
         self, grad: Tensor, coords: Tensor, owner: Tensor | None, maps: Tensor, axes: Sequence[Axis], table: Tensor | None
     ) -> Tensor:
-        if axes[0].kernel.selects:
+        if _is_choice(axes):
             return torch.zeros_like(coords)
         result, dtype = torch.empty_like(coords), accumulator(maps.dtype)
         for piece in _small_pieces(len(coords), axes):

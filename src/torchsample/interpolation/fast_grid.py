@@ -36,7 +36,7 @@ def refuses(n: int, c: int, coords: torch.dtype, maps: torch.dtype, axes: Sequen
     rank = len(axes)
     if rank not in FEW_CHANNELS or type(axes[0].kernel) is not Linear:
         return "grid_sample samples linearly in two and three dimensions"
-    if type(axes[0].boundary) not in _NAMES or len({axis.boundary for axis in axes}) > 1:
+    if type(axes[0].boundary) not in _NAMES or any(axis.boundary != axes[0].boundary for axis in axes):
         return "grid_sample does not know this padding"
     if maps not in (torch.float32, torch.float64) or torch.promote_types(coords, maps) != maps:
         return f"grid_sample would lose precision with coords of {coords} and a map of {maps}"

@@ -38,7 +38,7 @@ def gather_rows(maps: Tensor, pixels: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def put_rows(maps: Tensor, pixels: Tensor, rows: Tensor) -> None:
-    """Write rows ``(n, c)`` to some pixels, counted through all the contiguous maps."""
+    """Write rows ``(n, c)`` to some pixels, counted through all the maps, which are contiguous or channels-last."""
     columns = _columns(maps)
     side = columns.shape[1]
     columns[pixels // side, pixels % side] = rows

@@ -26,7 +26,8 @@ def split(coords: Tensor, maps: Tensor) -> tuple[Tensor, ...]:
 
 
 def _index_dtype(maps: Tensor) -> torch.dtype:
-    return torch.int32 if maps.shape[0] * prod(maps.shape[2:]) < 1 << 31 else torch.int64
+    # Boundaries may double a side.
+    return torch.int32 if maps.shape[0] * prod(maps.shape[2:]) < 1 << 30 else torch.int64
 
 
 def _table(slow: Columns, fast: Columns, combine: Callable[..., Tensor]) -> Tensor:
@@ -75,8 +76,11 @@ def _slopes(axis: Axis, x: Tensor, dtype: torch.dtype) -> tuple[Columns, Columns
     with torch.enable_grad():
         x = x.detach().requires_grad_()
         weights, indices = axis.columns(x, dtype)
-    ones = torch.ones_like(x)
-    slants = [torch.autograd.grad(weight, x, ones, retain_graph=True, materialize_grads=True)[0] for weight in weights]
+    ones, flat = torch.ones_like(x), torch.zeros_like(x)
+    slants = [
+        torch.autograd.grad(weight, x, ones, retain_graph=True, materialize_grads=True)[0] if weight.requires_grad else flat
+        for weight in weights
+    ]
     return [weight.detach() for weight in weights], slants, indices
 
 

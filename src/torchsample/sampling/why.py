@@ -20,7 +20,7 @@ def _hints(coords: Tensor, featmap: Tensor, batch: Sequence[Tensor], axes: Seque
     """What costs time in a call that a table serves, and what to do about it."""
     if axes[0].kernel.poles:
         yield "The spline's coefficients are computed in each call; ts.prefilter does it once."
-    if choice.name == "table":
+    elif choice.name == "table":
         yield from _copies(prod(dispatch.points_shape(coords, batch)), featmap, len(batch), axes)
     if choice.name in ("table", "grid_sample") and featmap.is_floating_point() and not axes[0].kernel.selects:
         if not featmap.isfinite().all():
@@ -31,13 +31,13 @@ def _hints(coords: Tensor, featmap: Tensor, batch: Sequence[Tensor], axes: Seque
 
 def _copies(n: int, featmap: Tensor, n_batch: int, axes: Sequence[Axis]) -> Iterator[str]:
     maps = featmap.reshape(-1, *featmap.shape[n_batch:])
-    if fast_cpu.view(maps, axes) is not None:
+    if fast_cpu.view_table(maps, axes) is not None:
         return
     size = f"{maps.numel() * reference.accumulator(maps.dtype).itemsize / 2**20:.1f} MiB"
-    remedy = "featmap.movedim(1, -1).contiguous().movedim(-1, 1)"
-    remedy = {4: "featmap.to(memory_format=torch.channels_last)", 5: "featmap.to(memory_format=torch.channels_last_3d)"}.get(
-        featmap.ndim, remedy
-    )
+    rank = len(axes)
+    remedy = f"featmap.movedim({-rank - 1}, -1).contiguous().movedim(-1, {-rank - 1})"
+    if n_batch == 1 and rank in (2, 3):
+        remedy = f"featmap.to(memory_format=torch.channels_last{'' if rank == 2 else '_3d'})"
     if not fast_cpu.is_worth_a_pass(n, maps, axes):
         yield "Points are few for this map: only the pixels that they touch are copied."
     elif maps.is_contiguous():
