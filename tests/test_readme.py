@@ -1,5 +1,6 @@
 """The README's blocks run as printed, one after the other."""
 
+import json
 import pathlib
 
 from sybil import Sybil
@@ -22,3 +23,15 @@ def test_commands_are_what_ci_runs():
     assert "examples/fit_image.py" in commands[0]
     assert "python -m pytest" in commands[1]
     assert README.read_text().count("python -m pytest") == 1
+
+
+def test_speed_is_what_was_measured():
+    """The table of ratios is that of the committed results, made from a clean tree with nothing failed."""
+    data = json.loads((README.parent / "benchmarks" / "results" / "amd-epyc-2-cores.json").read_text())
+    assert data["complete"]
+    assert not data["tree"]["dirty"]
+    assert not data["summary"]["failed"]
+    lines = README.read_text().splitlines()
+    for layout in ("channels-first", "channels-last", "all"):
+        means = [line["mean"] for line in data["summary"]["means"] if line["layout"] == layout]
+        assert f"| {layout} | " + " | ".join(f"{mean:.2f}" for mean in means) + " |" in lines
