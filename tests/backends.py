@@ -3,6 +3,8 @@
 import contextlib
 from unittest import mock
 
+import torch
+
 from torchsample.interpolation import dispatch, fast_grid
 
 NAMES = ("definition", "table", "any")
@@ -16,3 +18,14 @@ def served_by(name):
         if name in where:
             stack.enter_context(mock.patch.object(*where[name], lambda *_: "the test asks for it"))
         yield
+
+
+@contextlib.contextmanager
+def threads(n):
+    """On so many threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(n)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -80,13 +80,9 @@ def test_one_map_is_shared_out(threads, rank, batch):
 
 def check_shares(threads, rank, batch):
     """An odd number of points, so that shares are filled up; enough of them, so that they are dealt out."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
+    with backends.threads(threads):
         for channels in (1, 2):
             check(*make(rank, n=13001, channels=channels, batch=batch), rtol=1e-9)
-    finally:
-        torch.set_num_threads(before)
 
 
 def test_pieces_add_up():
@@ -186,9 +182,7 @@ def test_derivative_at_a_pixel_is_towards_the_next(rank, channels, threads):
 
 def check_kinks(rank, channels, threads):
     """Also at the border, and where a float32 coordinate rounds the pixel's centre."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
+    with backends.threads(threads):
         for side in (5, 8, 13, 97) if rank == 2 else (5, 8):
             featmap = torch.arange(side, dtype=torch.float32).square().expand(1, channels, *[side] * rank)
             coords = ts.coord.full_like(featmap).requires_grad_()
@@ -199,8 +193,6 @@ def check_kinks(rank, channels, threads):
             at_pixel = ts.coord.unnormalize(coords.detach().double(), side)[..., 0] >= torch.arange(side)
             assert at_pixel.float().mean() > 0.4
             assert_close(slope[..., 0][at_pixel], expected.expand_as(at_pixel)[at_pixel], rtol=1e-4, atol=0)
-    finally:
-        torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("mode", ["bilinear", "bicubic"])

@@ -139,7 +139,7 @@ CASES = {
     "batch forgotten": (checks.map_indices, "torch.arange(side, ", "torch.zeros(side, dtype=torch.long, ", values(1, "bilinear")),
     "a table's rows in another order": (taps.address, "left * axis.extent + right", "right * axis.extent + left", values(3, "bicubic")),
     "a table's weights in another order": (taps.multiply, "product(slow, columns)", "product(columns, slow)", values(3, "bicubic")),
-    "the first map for all": (dispatch._owner, "index * stride", "0 * index", values(2, "bicubic")),
+    "the first map for all": (dispatch._owner, "reference.count_maps(", "0 * reference.count_maps(", values(2, "bicubic")),
     "a table's slope of the wrong axis": (
         fast_cpu.Table.coords_gradient,
         "[*weights[:number], slant, *weights[number + 1 :]]",

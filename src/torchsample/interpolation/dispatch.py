@@ -14,7 +14,7 @@ from math import prod
 import torch
 from torch import Tensor
 
-from .._eager import why_not_eager
+from .._eager import has_subclass, why_not_eager
 from . import fast_cuda, fast_grid, reference
 from .autograd import Backend, Interpolate, NotFiniteError, Scatter, is_finite
 from .fast_cpu import Table
@@ -72,7 +72,7 @@ def _on_cuda(coords: Tensor, tensor: Tensor, axes: Sequence[Axis]) -> Choice | N
     """The choice for a CUDA device, None for others; compiled graphs keep its operators."""
     if coords.device.type != "cuda":
         return None
-    if any(type(one) not in (Tensor, torch.nn.Parameter) for one in (coords, tensor)):
+    if has_subclass(coords, tensor):
         return Choice("definition", "a tensor is of a subclass")
     reason = fast_cuda.refuses(coords, tensor, axes)
     return Choice("definition", reason) if reason else Choice("triton", "on a CUDA device")
@@ -105,12 +105,7 @@ def _owner(points: Sequence[int], batch: Sequence[Tensor], sizes: Sequence[int])
     """The map of each point ``(n,)``, counted through all batch dimensions; None for a single map."""
     if prod(sizes) == 1:
         return None
-    strides = [prod(sizes[dim + 1 :]) for dim in range(len(sizes))]
-    owner = sum(
-        (index * stride for index, stride in zip(batch, strides, strict=True)),
-        start=torch.zeros((), dtype=torch.int64, device=batch[0].device),
-    )
-    return owner.to(torch.int32).expand(points).reshape(-1)
+    return reference.count_maps(batch, sizes).to(torch.int32).expand(points).reshape(-1)
 
 
 def interpolate(coords: Tensor, featmap: Tensor, batch: Sequence[Tensor], axes: Sequence[Axis]) -> Tensor:

@@ -96,10 +96,7 @@ def _owner(coords: Tensor, batch: Sequence[Tensor], shape: Sequence[int]) -> Ten
     """Number of each point's map among all maps of a batch, of a shape that broadcasts against the points."""
     if not batch:
         return torch.zeros((), dtype=torch.int64, device=coords.device)
-    owner = batch[0]
-    for index, side in zip(batch[1:], shape[1 : len(batch)], strict=True):
-        owner = owner * side + index
-    return owner
+    return reference.count_maps(batch, shape[: len(batch)])
 
 
 def _rule(axes: Sequence[reference.Axis]) -> _Rule:

@@ -27,8 +27,8 @@ FEW_VALUES = {2: 1 << 14, 3: 1 << 12}
 SHARE = 4096
 """Points that are worth a core of their own."""
 
-_NAMES: dict[type[Boundary], str] = {Zeros: "zeros", Border: "border", Reflection: "reflection"}
-_NUMBERS: dict[type[Boundary], int] = {Zeros: 0, Border: 1, Reflection: 2}
+_PADDINGS: dict[type[Boundary], str] = {Zeros: "zeros", Border: "border", Reflection: "reflection"}
+"""Names that `grid_sample` knows, in the order in which its backward pass counts them."""
 
 
 def refuses(n: int, c: int, coords: torch.dtype, maps: torch.dtype, axes: Sequence[Axis]) -> str | None:
@@ -36,7 +36,7 @@ def refuses(n: int, c: int, coords: torch.dtype, maps: torch.dtype, axes: Sequen
     rank = len(axes)
     if rank not in FEW_CHANNELS or type(axes[0].kernel) is not Linear:
         return "grid_sample samples linearly in two and three dimensions"
-    if type(axes[0].boundary) not in _NAMES or any(axis.boundary != axes[0].boundary for axis in axes):
+    if type(axes[0].boundary) not in _PADDINGS or any(axis.boundary != axes[0].boundary for axis in axes):
         return "grid_sample does not know this padding"
     if maps not in (torch.float32, torch.float64) or torch.promote_types(coords, maps) != maps:
         return f"grid_sample would lose precision with coords of {coords} and a map of {maps}"
@@ -46,15 +46,16 @@ def refuses(n: int, c: int, coords: torch.dtype, maps: torch.dtype, axes: Sequen
 
 
 def _shares(n: int, m: int) -> int:
-    """In how many shares the points of each of m maps are dealt: one per core, if they are worth it."""
-    return max(min(torch.get_num_threads(), n // (m * SHARE)), 1)
+    """In how many shares the points of each of m maps are dealt: one per core, if maps are fewer and points are worth it."""
+    threads = torch.get_num_threads()
+    return max(min(threads, n // (m * SHARE)), 1) if m < threads else 1
 
 
 def _canvases(n: int, maps: Tensor) -> int:
     """As `_shares`, where each share needs a map of its own to add to: for so many points that their taps would take more memory."""
     shares = _shares(n, maps.shape[0])
     taps = n * 2 ** (maps.ndim - 2) * (8 + maps.itemsize)
-    return shares if maps.shape[0] < torch.get_num_threads() and taps >= shares * maps.nbytes else 1
+    return shares if taps >= shares * maps.nbytes else 1
 
 
 def _lay(points: Tensor, rank: int) -> Tensor:
@@ -71,14 +72,15 @@ def _deal(points: Tensor, shares: int, rank: int) -> Tensor:
 
 def _sample(maps: Tensor, grid: Tensor, axes: Sequence[Axis]) -> Tensor:
     """Values ``(b, n, c)``."""
-    found = F.grid_sample(maps, grid, "bilinear", _NAMES[type(axes[0].boundary)], axes[0].align_corners)
+    found = F.grid_sample(maps, grid, "bilinear", _PADDINGS[type(axes[0].boundary)], axes[0].align_corners)
     return found.flatten(2).transpose(1, 2)
 
 
 def _backward(incoming: Tensor, maps: Tensor, grid: Tensor, axes: Sequence[Axis], mask: Sequence[bool]) -> tuple[Tensor, Tensor]:
     """Gradients of maps and of a grid, those that a mask asks for, by `grid_sample`'s own backward pass."""
     call = torch.ops.aten.grid_sampler_2d_backward if len(axes) == 2 else torch.ops.aten.grid_sampler_3d_backward
-    of_maps, of_grid = call(incoming.movedim(-1, 1), maps, grid, 0, _NUMBERS[type(axes[0].boundary)], axes[0].align_corners, list(mask))
+    padding = list(_PADDINGS).index(type(axes[0].boundary))
+    of_maps, of_grid = call(incoming.movedim(-1, 1), maps, grid, 0, padding, axes[0].align_corners, list(mask))
     return of_maps, of_grid
 
 
@@ -123,11 +125,12 @@ class GridSample(Backend):
     def interpolate(self, coords: Tensor, owner: Tensor | None, maps: Tensor, axes: Sequence[Axis], table: Tensor | None) -> Tensor:
         m, c, rank = *maps.shape[:2], len(axes)
         grid = coords.to(maps.dtype).reshape(m, -1, rank)
-        if m >= torch.get_num_threads():
+        shares = _shares(len(coords), m)
+        if shares == 1:
             values = _sample(maps, _lay(grid, rank), axes)
             demand_finite(coords, values)
             return values
-        shares, values = _shares(len(coords), m), maps.new_empty(m, grid.shape[1], c)
+        values = maps.new_empty(m, grid.shape[1], c)
         for value, single, points in zip(values, maps, grid, strict=True):
             demand_finite(points)
             found = _sample(single.expand(shares, *single.shape), _deal(points, shares, rank), axes)
@@ -145,7 +148,7 @@ class GridSample(Backend):
             # Mirrored, the next pixel is on the other side.
             other, owner = Table(), owners(owner, coords, maps)
             return other.coords_gradient(grad.reshape(len(coords), -1), coords, owner, maps, axes, other.prepare(len(coords), maps, axes))
-        shares = _shares(len(coords), maps.shape[0]) if maps.shape[0] < torch.get_num_threads() else 1
+        shares = _shares(len(coords), maps.shape[0])
         return _gradients(grad, _move_on(coords, maps), maps, axes, shares, [False, True])[1].to(coords.dtype)
 
     def scatter(self, values: Tensor, coords: Tensor, owner: Tensor | None, like: Tensor, axes: Sequence[Axis]) -> Tensor:

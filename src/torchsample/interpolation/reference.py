@@ -112,8 +112,9 @@ def prefilter_adjoint(coefficients: Tensor, axes: Sequence[Axis]) -> Tensor:
     """From a map of coefficients back to one of pixels: the adjoint of `prefilter`."""
     if axes[0].kernel.poles:
         for dim, axis in enumerate(axes, start=1):
-            place = coefficients.ndim - dim
-            coefficients = from_coefficients(coefficients, place, axis.side, axis.kernel, axis.boundary, axis.align_corners)
+            coefficients = from_coefficients(
+                coefficients, coefficients.ndim - dim, axis.side, axis.kernel, axis.boundary, axis.align_corners
+            )
     return coefficients
 
 
@@ -143,6 +144,14 @@ def _address(batch: Sequence[Tensor], indices: Sequence[Tensor]) -> tuple[Tensor
     rank = len(indices)
     spread = [index[(..., *[None] * axis, slice(None), *[None] * (rank - 1 - axis))] for axis, index in enumerate(reversed(indices))]
     return (*(index[(..., *[None] * rank)] for index in batch), *spread)
+
+
+def count_maps(batch: Sequence[Tensor], sizes: Sequence[int]) -> Tensor:
+    """The index of each point's map, counted through all batch dimensions, of a shape that broadcasts against the points."""
+    number = batch[0]
+    for index, side in zip(batch[1:], sizes[1:], strict=True):
+        number = number * side + index
+    return number
 
 
 def _like(weight: Tensor, values: Tensor) -> Tensor:
