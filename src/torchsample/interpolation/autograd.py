@@ -21,7 +21,8 @@ class NotFiniteError(ArithmeticError):
 
 def is_finite(tensor: Tensor) -> bool:
     """Whether all numbers are finite, and of moderate size: their sum tells."""
-    return math.isfinite(tensor.detach().sum(dtype=reference.accumulator(tensor.dtype)).item())
+    plain = tensor.detach() if tensor.requires_grad else tensor
+    return math.isfinite(plain.sum(dtype=reference.accumulator(tensor.dtype)).item())
 
 
 def demand_finite(*tensors: Tensor) -> None:

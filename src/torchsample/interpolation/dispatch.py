@@ -61,7 +61,7 @@ def _only_by_definition(coords: Tensor, tensor: Tensor, axes: Sequence[Axis]) ->
         return f"no fast path for {tensor.dtype}"
     if coords.is_inference() != tensor.is_inference():
         return "one tensor is of inference mode and one is not"
-    if not all(_is_plain(axis.kernel) and _is_plain(axis.boundary) for axis in axes):
+    if not (_is_plain(axes[0].kernel) and all(_is_plain(axis.boundary) for axis in axes)):
         return "a kernel or boundary holds something else than numbers"
     if 0 in coords.shape or 0 in tensor.shape:
         return "there is nothing to do"
@@ -101,6 +101,12 @@ def points_shape(coords: Tensor, batch: Sequence[Tensor]) -> tuple[int, ...]:
     return tuple(shape)
 
 
+def _flat(coords: Tensor, points: Sequence[int]) -> Tensor:
+    """All points ``(n, d)``."""
+    spread = coords if coords.shape[:-1] == points else coords.expand(*points, -1)
+    return spread.reshape(-1, coords.shape[-1])
+
+
 def _owner(points: Sequence[int], batch: Sequence[Tensor], sizes: Sequence[int]) -> Tensor | None:
     """The map of each point ``(n,)``, counted through all batch dimensions; None for a single map."""
     if prod(sizes) == 1:
@@ -132,8 +138,8 @@ def interpolate(coords: Tensor, featmap: Tensor, batch: Sequence[Tensor], axes: 
 
 def _interpolate(coords: Tensor, featmap: Tensor, batch: Sequence[Tensor], axes: Sequence[Axis], backend: Backend) -> Tensor:
     points, n_batch, c = points_shape(coords, batch), len(batch), featmap.shape[len(batch)]
-    maps = featmap.reshape(-1, *featmap.shape[n_batch:])
-    flat = coords.expand(*points, -1).reshape(-1, coords.shape[-1])
+    maps = featmap if n_batch == 1 else featmap.reshape(-1, *featmap.shape[n_batch:])
+    flat = _flat(coords, points)
     owner = _owner(points, batch, featmap.shape[:n_batch]) if backend.needs_owner else None
     if not (torch.is_grad_enabled() and (coords.requires_grad or maps.requires_grad)):
         return backend.interpolate(flat, owner, maps, axes, backend.prepare(len(flat), maps, axes)).reshape(*points, c)
@@ -152,7 +158,7 @@ def scatter(coords: Tensor, values: Tensor, batch: Sequence[Tensor], batch_shape
         coords, undefined = reference.place(coords, reference.accumulator(values.dtype), axes)
         values = values.where(~undefined.unsqueeze(-1), 0)
     points = points_shape(coords, batch)
-    flat = coords.expand(*points, -1).reshape(-1, coords.shape[-1])
+    flat = _flat(coords, points)
     shape = (prod(batch_shape), values.shape[-1], *(axis.extent for axis in reversed(axes)))
     # Memory that nobody touches: it only says what the result is like.
     like = values.new_empty(shape, dtype=reference.accumulator(values.dtype))

@@ -25,11 +25,11 @@ from .taps import address, count_taps, multiply, selected, slopes, taps
 PIECE = 1 << 18
 """Taps that are worked on at once: their indices and weights are some MB."""
 
-POINTS = 32_000
-"""Points that are worked on at once: a few less than PyTorch would share out to cores, whose meeting after each small step costs more."""
+POINTS = 1 << 15
+"""Points that are worked on at once: as many as PyTorch gives to a single core, since cores that meet after each small step cost more."""
 
-BLOCK = 1 << 22
-"""Numbers of a result that are worked out apart, before they go to their place: not too few, since threads meet after each."""
+BLOCK = 1 << 19
+"""Numbers of a result that are worked out apart, before they go to their place: 2 MB, little beside any map."""
 
 SORTED = 1 << 21
 """Taps that are sorted at once, to scatter them: some ten MB."""
@@ -186,7 +186,7 @@ def _scatter_touched(values: Tensor, coords: Tensor, owner: Tensor | None, like:
         rows, counts = torch.unique_consecutive(keys, return_counts=True)
         maps = torch.zeros_like(like, dtype=values.dtype, memory_format=layout) if maps is None else maps
         # Beside zeros of the whole map, little memory.
-        for block, sums in _sum_runs(values[piece], points, weight, counts.to(points.dtype), BLOCK >> 4):
+        for block, sums in _sum_runs(values[piece], points, weight, counts.to(points.dtype), BLOCK >> 1):
             put_rows(maps, rows[block], sums if piece.start == 0 else sums.add_(gather_rows(maps, rows[block], sums.dtype)))
     return torch.zeros_like(like, dtype=values.dtype) if maps is None else maps
 

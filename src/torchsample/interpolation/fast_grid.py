@@ -124,10 +124,10 @@ class GridSample(Backend):
 
     def interpolate(self, coords: Tensor, owner: Tensor | None, maps: Tensor, axes: Sequence[Axis], table: Tensor | None) -> Tensor:
         m, c, rank = *maps.shape[:2], len(axes)
-        grid = coords.to(maps.dtype).reshape(m, -1, rank)
         shares = _shares(len(coords), m)
+        grid = coords.to(maps.dtype).reshape(m, *[1] * (rank - 1 if shares == 1 else 0), -1, rank)
         if shares == 1:
-            values = _sample(maps, _lay(grid, rank), axes)
+            values = _sample(maps, grid, axes)
             demand_finite(coords, values)
             return values
         values = maps.new_empty(m, grid.shape[1], c)

@@ -84,26 +84,32 @@ def read_rule(
 def _batch_dims(function: str, coords: Tensor, featmap: Tensor) -> int:
     """Number of batch dimensions of the map, after checking that coords fit it."""
     rank = coords.shape[-1]
-    shapes = f"coords {tuple(coords.shape)} and featmap {tuple(featmap.shape)}"
     n_batch = featmap.ndim - 1 - rank
     if n_batch < 1:
         wanted = f"at least {rank + 2}-dimensional for {rank}-D coords"
         remedy = f"{SHAPE_RULE} For a map without a batch there is {function}.nobatch."
-        raise ValueError(message(function, "featmap", wanted, shapes, remedy))
+        raise ValueError(message(function, "featmap", wanted, name_shapes(coords, featmap), remedy))
     if coords.ndim < n_batch + 2:
         wanted = f"at least {n_batch + 2}-dimensional, points and batch, for this map"
         remedy = f"{SHAPE_RULE} Flat points of several maps go with batch_index=."
-        raise ValueError(message(function, "coords", wanted, shapes, remedy))
-    check_broadcast(function, coords, featmap.shape[:n_batch], shapes)
+        raise ValueError(message(function, "coords", wanted, name_shapes(coords, featmap), remedy))
+    check_broadcast(function, coords, featmap, n_batch)
     return n_batch
 
 
-def check_broadcast(function: str, coords: Tensor, batch: Sequence[int], shapes: str) -> None:
-    for mine, other in zip(coords.shape, batch, strict=False):
-        if mine != other and mine != 1 and other != 1:
+def name_shapes(coords: Tensor, other: Tensor, name: str = "featmap") -> str:
+    """The shapes of coords and of what goes with them, for an error."""
+    return f"coords {tuple(coords.shape)} and {name} {tuple(other.shape)}"
+
+
+def check_broadcast(function: str, coords: Tensor, other: Tensor, n_batch: int, name: str = "featmap") -> None:
+    """Check coords against the batch dimensions of another tensor."""
+    batch = other.shape[:n_batch]
+    for mine, its in zip(coords.shape, batch, strict=False):
+        if mine != its and mine != 1 and its != 1:
             wanted = f"of a batch shape that broadcasts with {tuple(batch)}"
             remedy = "Batch dimensions must be equal, or 1 in one of the two."
-            raise ValueError(message(function, "coords", wanted, shapes, remedy))
+            raise ValueError(message(function, "coords", wanted, name_shapes(coords, other, name), remedy))
 
 
 def map_indices(batch: Sequence[int], n_points: int, device: torch.device) -> tuple[Tensor, ...]:
@@ -125,8 +131,7 @@ def _check_batch_index(function: str, coords: Tensor, featmap: Tensor, batch_ind
     rank = coords.shape[-1]
     if coords.ndim != 2 or featmap.ndim != rank + 2:
         wanted = "(n, d) and featmap (b, c, *spatial) where batch_index is given"
-        got = f"coords {tuple(coords.shape)} and featmap {tuple(featmap.shape)}"
-        raise ValueError(message(function, "coords", wanted, got, "Leave batch_index out for points in batches."))
+        raise ValueError(message(function, "coords", wanted, name_shapes(coords, featmap), "Leave batch_index out for points in batches."))
     if batch_index.shape != coords.shape[:1]:
         wanted = f"of shape ({coords.shape[0]},), one map per point"
         raise ValueError(message(function, "batch_index", wanted, f"shape {tuple(batch_index.shape)}", "Give each point its map."))
@@ -152,9 +157,8 @@ def place_single(function: str, coords: Tensor, featmap: Tensor) -> Place:
     rank = coords.shape[-1]
     if featmap.ndim != rank + 1 or coords.ndim < 2:
         wanted = f"a map (c, *spatial) of {rank + 1} dimensions for {rank}-D coords (*points, {rank})"
-        got = f"coords {tuple(coords.shape)} and featmap {tuple(featmap.shape)}"
         remedy = f"For a map with a batch there is {function.removesuffix('.nobatch')}."
-        raise ValueError(message(function, "featmap", wanted, got, remedy))
+        raise ValueError(message(function, "featmap", wanted, name_shapes(coords, featmap), remedy))
     return 0, ()
 
 

@@ -12,18 +12,18 @@ from ..coordinates.convert import check_coords
 from ..interpolation import dispatch, reference
 from ..interpolation.boundary import get_boundaries
 from ..interpolation.kernels import Kernel, get_kernel
-from .checks import Mode, PaddingMode, check_broadcast, check_device, check_interpolable, map_indices
+from .checks import Mode, PaddingMode, check_broadcast, check_device, check_interpolable, map_indices, name_shapes
 
 
 def _check_shapes(function: str, coords: Tensor, values: Tensor, n_batch: int) -> None:
-    shapes = f"coords {tuple(coords.shape)} and values {tuple(values.shape)}"
+    shapes = name_shapes(coords, values, "values")
     rule = "Coords are (*batch, *points, d) and values (*batch, *points, c), with at least one point dimension."
     if coords.ndim < n_batch + 2 or values.ndim != coords.ndim:
         raise ValueError(message(function, "values", "of as many dimensions as `coords`", shapes, rule))
     if values.shape[n_batch:-1] != coords.shape[n_batch:-1]:
         wanted = f"of the points {tuple(coords.shape[n_batch:-1])} of `coords`"
         raise ValueError(message(function, "values", wanted, shapes, rule))
-    check_broadcast(function, coords, values.shape[:n_batch], shapes)
+    check_broadcast(function, coords, values, n_batch, "values")
 
 
 def _splat(
