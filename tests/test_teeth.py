@@ -58,7 +58,7 @@ CASES = {
         "remainder(position, side - 1)",
         values(1, "bilinear", "circular"),
     ),
-    "spline weights": (kernels.BSpline.weights, "(k - u - m)", "(k - u)", engine_tests.check_scipy_smallest),
+    "spline weights": (kernels.spline_weights, "(k - u - m)", "(k - u)", engine_tests.check_scipy_smallest),
     "spline poles": (coefficients._response, "range(reach + 1)", "range(1, reach + 2)", engine_tests.check_scipy_smallest),
     "spline margin": (
         coefficients.margin,

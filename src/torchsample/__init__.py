@@ -1,25 +1,39 @@
 """Sample neural feature maps at explicit coordinates, with PyTorch."""
 
 from . import coord, default, encoding, interpolation, models
+from .chunks import chunked, tiled
 from .layout import feat_first, feat_last, tensor_to_size
-from .sampling import prefilter, sample, sample2d, sample3d, sample_with_jacobian, splat, why
+from .liif import hoist, local_ensemble
+from .neighborhood import Neighborhood, neighborhood
+from .pointrend import subdivide
+from .regions import roi_align
+from .sampling import prefilter, sample, sample2d, sample3d, sample_levels, sample_with_jacobian, splat, why
 
 __version__ = "1.0.0.dev0"
 
 __all__ = [
+    "Neighborhood",
+    "chunked",
     "coord",
     "default",
     "encoding",
     "feat_first",
     "feat_last",
+    "hoist",
     "interpolation",
+    "local_ensemble",
     "models",
+    "neighborhood",
     "prefilter",
+    "roi_align",
     "sample",
     "sample2d",
     "sample3d",
+    "sample_levels",
     "sample_with_jacobian",
     "splat",
+    "subdivide",
     "tensor_to_size",
+    "tiled",
     "why",
 ]

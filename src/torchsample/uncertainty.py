@@ -42,17 +42,18 @@ _CERTAINTIES: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def _check_pred(function: str, pred: Tensor, minimum_dims: int, shape: str) -> None:
-    check_tensor(function, "pred", pred)
+def check_pred(function: str, pred: Tensor, minimum_dims: int, shape: str, argument: str = "pred") -> None:
+    """Check a map of scores."""
+    check_tensor(function, argument, pred)
     if not pred.is_floating_point():
         remedy = "Give probabilities or logits, not labels."
-        raise TypeError(message(function, "pred", "a floating-point tensor", pred.dtype, remedy))
+        raise TypeError(message(function, argument, "a floating-point tensor", pred.dtype, remedy))
     if pred.ndim < minimum_dims or pred.shape[minimum_dims - 2] == 0:
         remedy = "Put classes, at least one, before the spatial dimensions."
-        raise ValueError(message(function, "pred", f"a map {shape}", f"shape {tuple(pred.shape)}", remedy))
+        raise ValueError(message(function, argument, f"a map {shape}", f"shape {tuple(pred.shape)}", remedy))
 
 
-def _certainty(function: str, uncertainty: Uncertainty | Callable[[Tensor], Tensor], scores: Tensor) -> Tensor:
+def certainty_of(function: str, uncertainty: Uncertainty | Callable[[Tensor], Tensor], scores: Tensor, argument: str = "pred") -> Tensor:
     """How sure the scores ``(..., c)`` are, ``(...)``; low is uncertain."""
     if callable(uncertainty):
         values = uncertainty(scores)
@@ -68,10 +69,10 @@ def _certainty(function: str, uncertainty: Uncertainty | Callable[[Tensor], Tens
     n_classes = scores.shape[-1]
     if uncertainty == "binary_logits" and n_classes != 1:
         remedy = "For several classes there are 'margin' and 'max_probability'."
-        raise ValueError(message(function, "pred", "a map of one channel for 'binary_logits'", f"{n_classes} channels", remedy))
+        raise ValueError(message(function, argument, "a map of one channel for 'binary_logits'", f"{n_classes} channels", remedy))
     if uncertainty == "margin" and n_classes < 2:
         remedy = "For a single logit there is 'binary_logits'."
-        raise ValueError(message(function, "pred", "a map of two classes or more for 'margin'", f"{n_classes} channel", remedy))
+        raise ValueError(message(function, argument, "a map of two classes or more for 'margin'", f"{n_classes} channel", remedy))
     return _CERTAINTIES[uncertainty](scores)
 
 
@@ -145,7 +146,7 @@ def rand_biased(
     check_flag(function, "align_corners", align_corners)
     _check_fraction(function, "k", k, 1, math.inf, "k=3 draws three times the points and keeps the uncertain ones.")
     _check_fraction(function, "beta", beta, 0, 1, "beta=0.75 chooses three quarters of the points for their uncertainty.")
-    _check_pred(function, pred, 3 if batch else 2, "(batch, c, *spatial)" if batch else "(c, *spatial)")
+    check_pred(function, pred, 3 if batch else 2, "(batch, c, *spatial)" if batch else "(c, *spatial)")
     maps = pred.detach() if batch else pred.detach().unsqueeze(0)
     if maps.shape[0] not in (1, batch or 1):
         remedy = "Pass batch=pred.shape[0]."
@@ -159,7 +160,7 @@ def rand_biased(
     chosen = []
     if n_uncertain:
         candidates = draw(int(k * n_samples))
-        certainty = _certainty(function, uncertainty, sample(candidates, maps, align_corners=align_corners))
+        certainty = certainty_of(function, uncertainty, sample(candidates, maps, align_corners=align_corners))
         best = certainty.topk(n_uncertain, dim=-1, largest=False).indices
         chosen.append(candidates.take_along_dim(best.unsqueeze(-1), dim=1))
     if n_uncertain < n_samples:
@@ -249,7 +250,7 @@ def uncertain(
     tensor([[0.4000, 0.3000, 0.3000]])
     """
     function = "ts.coord.uncertain"
-    _check_pred(function, pred, 3, "(b, c, *spatial)")
+    check_pred(function, pred, 3, "(b, c, *spatial)")
     check_flag(function, "return_batch_index", return_batch_index)
     check_flag(function, "align_corners", align_corners)
     _check_fraction(function, "threshold", threshold, -math.inf, math.inf, "0.5 finds the pixels without a class of its own half.")
@@ -257,7 +258,7 @@ def uncertain(
     if n_images > 1 and n is None and not return_batch_index:
         remedy = "Pass return_batch_index=True for flat points of all images, or n= for the same number in each."
         raise ValueError(message(function, "pred", "one image", f"a batch of {n_images}", remedy))
-    certainty = _certainty(function, uncertainty, pred.detach().movedim(1, -1))
+    certainty = certainty_of(function, uncertainty, pred.detach().movedim(1, -1))
     size = tensor_to_size(pred)
     if n is None:
         image, *spatial = (certainty < threshold).nonzero(as_tuple=True)

@@ -3,6 +3,8 @@
 from .base import Encoding
 from .gamma import Gamma, gamma
 from .identity import Identity, identity
+from .local_texture import local_texture
 from .nearest_pixel import NearestPixel, nearest_pixel
+from .ope import Ope, ope
 
-__all__ = ["Encoding", "Gamma", "Identity", "NearestPixel", "gamma", "identity", "nearest_pixel"]
+__all__ = ["Encoding", "Gamma", "Identity", "NearestPixel", "Ope", "gamma", "identity", "local_texture", "nearest_pixel", "ope"]

@@ -100,6 +100,17 @@ def _spline_poles(degree: int) -> tuple[float, ...]:
     return math.sqrt(square - inner) + outer - shift, math.sqrt(square + inner) - outer - shift
 
 
+def spline_weights(u: Tensor, degree: int) -> tuple[Tensor, ...]:
+    """B-splines of a degree at equally spaced knots, ``u`` behind the anchor's: one weight per piece, from the first tap to the last."""
+    # Cox and de Boor's recursion, from the last tap to the first.
+    pieces = [torch.ones_like(u)]
+    for k in range(1, degree + 1):
+        rising = [(u + m) / k * piece for m, piece in enumerate(pieces)]
+        falling = [(k - u - m) / k * piece for m, piece in enumerate(pieces)]
+        pieces = [rising[0], *(rising[m] + falling[m - 1] for m in range(1, k)), falling[-1]]
+    return tuple(reversed(pieces))
+
+
 @dataclass(frozen=True)
 class BSpline(Kernel):
     """Interpolating B-spline: ``degree - 1`` times continuously differentiable, through every pixel.
@@ -137,14 +148,7 @@ class BSpline(Kernel):
         return 0.0 if self.degree % 2 else 0.5
 
     def weights(self, t: Tensor) -> tuple[Tensor, ...]:
-        # Cox and de Boor's recursion for equally spaced knots, from the last tap to the first.
-        u = t + self._shift
-        pieces = [torch.ones_like(u)]
-        for k in range(1, self.degree + 1):
-            rising = [(u + m) / k * piece for m, piece in enumerate(pieces)]
-            falling = [(k - u - m) / k * piece for m, piece in enumerate(pieces)]
-            pieces = [rising[0], *(rising[m] + falling[m - 1] for m in range(1, k)), falling[-1]]
-        return tuple(reversed(pieces))
+        return spline_weights(t + self._shift, self.degree)
 
 
 _KERNELS: dict[str, Kernel] = {

@@ -1,0 +1,194 @@
+"""Refine a coarse prediction where it is uncertain, at ever higher resolution (PointRend)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import prod
+from typing import Literal, overload
+
+import torch
+from torch import Tensor
+
+from ._checks import check_count, check_flag, message
+from .coordinates.arguments import dtype_like
+from .coordinates.convert import from_position, to_position
+from .coordinates.full import full
+from .coordinates.pixels import axis_indices, pixel_centres
+from .layout import feat_first, tensor_to_size
+from .sampling import sample
+from .uncertainty import Uncertainty, certainty_of, check_pred
+
+__all__ = ["subdivide"]
+
+Refine = Callable[[Tensor], Tensor]
+
+
+def _labels(logits: Tensor) -> Tensor:
+    """The class of each pixel, ``(b, *spatial)``; the sign of a single logit."""
+    return logits.argmax(1) if logits.shape[1] > 1 else (logits[:, 0] > 0).long()
+
+
+def _extremes(low: Tensor, high: Tensor, size: tuple[int, ...], align_corners: bool) -> tuple[Tensor, Tensor]:
+    """Least and largest label of the pixels that each pixel of a map of twice the size is interpolated from."""
+    for axis, side in enumerate(size):
+        dim = low.ndim - 1 - axis
+        fine = torch.arange(2 * side, dtype=torch.float64, device=low.device)
+        left = to_position(from_position(fine, 2 * side, align_corners), side, align_corners).floor().long()
+        one, other = left.clamp(0, side - 1), (left + 1).clamp(0, side - 1)
+        low = torch.minimum(low.index_select(dim, one), low.index_select(dim, other))
+        high = torch.maximum(high.index_select(dim, one), high.index_select(dim, other))
+    return low, high
+
+
+def _settle(known: Tensor, logits: Tensor, align_corners: bool) -> Tensor:
+    """The pixels of a map of twice the size that only lie between known pixels of a single class."""
+    labels = _labels(logits)
+    # A pixel that is not known is of every class.
+    low, high = labels.masked_fill(~known, -1), labels.masked_fill(~known, logits.shape[1] + 1)
+    low, high = _extremes(low, high, tensor_to_size(logits), align_corners)
+    return low == high
+
+
+def _enlarge(logits: Tensor, align_corners: bool) -> Tensor:
+    size = tuple(2 * side for side in tensor_to_size(logits))
+    coords = full(1, size, logits.device, align_corners, dtype_like(logits))
+    return feat_first(sample(coords, logits, align_corners=align_corners)).contiguous()
+
+
+def _choose(certainty: Tensor, settled: Tensor, n: int) -> Tensor:
+    """Numbers ``(b, n)`` of the least certain pixels, those that are settled after all others."""
+    order = certainty.flatten(1).argsort(dim=1, stable=True)
+    late = settled.flatten(1).take_along_dim(order, dim=1).to(torch.uint8)
+    return order.take_along_dim(late.argsort(dim=1, stable=True)[:, :n], dim=1)
+
+
+def _ask(function: str, refine: Refine, coords: Tensor, like: Tensor) -> Tensor:
+    values = refine(coords)
+    shape = (*coords.shape[:2], like.shape[1])
+    if not isinstance(values, Tensor) or values.shape != shape:
+        got = f"shape {tuple(values.shape)}" if isinstance(values, Tensor) else type(values).__name__
+        remedy = "Sample what the head needs with ts.sample, and give one value per class."
+        raise ValueError(message(function, "refine", f"a callable from coords {tuple(coords.shape)} to a tensor {shape}", got, remedy))
+    return values.to(like.dtype)
+
+
+@overload
+def subdivide(
+    coarse: Tensor,
+    refine: Refine,
+    steps: int = ...,
+    n_points: int = ...,
+    uncertainty: Uncertainty | Callable[[Tensor], Tensor] | None = ...,
+    align_corners: bool = ...,
+    remember: bool = ...,
+    return_coords: Literal[False] = ...,
+) -> Tensor: ...
+@overload
+def subdivide(
+    coarse: Tensor,
+    refine: Refine,
+    steps: int = ...,
+    n_points: int = ...,
+    uncertainty: Uncertainty | Callable[[Tensor], Tensor] | None = ...,
+    align_corners: bool = ...,
+    remember: bool = ...,
+    *,
+    return_coords: Literal[True],
+) -> tuple[Tensor, list[Tensor]]: ...
+def subdivide(
+    coarse: Tensor,
+    refine: Refine,
+    steps: int = 5,
+    n_points: int = 784,
+    uncertainty: Uncertainty | Callable[[Tensor], Tensor] | None = None,
+    align_corners: bool = False,
+    remember: bool = True,
+    return_coords: bool = False,
+) -> Tensor | tuple[Tensor, list[Tensor]]:
+    """Enlarge a coarse prediction step by step, and predict its most uncertain pixels anew: PointRend's inference.
+
+    Each step doubles the resolution and asks `refine` for the pixels that are still uncertain, so that the number of predictions grows
+    with the number of steps and not with that of pixels.
+
+    Parameters
+    ----------
+    coarse : Tensor
+        Scores or logits ``(b, c, *spatial)``, floating-point; a single channel is the logit of one class.
+    refine : callable
+        From normalized coordinates ``(b, n, d)`` of pixel centres, in the order ``(x, y, ...)``, to scores ``(b, n, c)`` like those of
+        `coarse`.
+    steps : int, default: 5
+        How many times the resolution is doubled; 0 gives `coarse`.
+    n_points : int, default: 784
+        Pixels of each map that a step predicts anew, at most; PointRend's 28 x 28.
+    uncertainty : str or callable, optional
+        As in `coord.uncertain`: ``"binary_logits"``, ``"margin"``, ``"max_probability"``, or a function from scores ``(..., c)`` to
+        uncertainties ``(...)``. Without it, ``"binary_logits"`` for one channel and ``"margin"`` for several.
+    align_corners : bool, default: False
+        What -1 and 1 are: the outer edges of the map or (``True``) the centres of its first and last pixels.
+    remember : bool, default: True
+        Look last at pixels that only lie between pixels of an earlier step which were predicted anew and are all of one class.
+        ``False`` forgets, as published implementations do: pixels that stay uncertain are then predicted again in every step.
+    return_coords : bool, default: False
+        Also give the coordinates that `refine` was asked for.
+
+    Returns
+    -------
+    refined : Tensor
+        ``(b, c, *spatial)``, each side ``2**steps`` times as long, the dtype of `coarse`.
+    coords : list of Tensor
+        Only with ``return_coords``: coordinates ``(b, n, d)`` for each step, most uncertain first; none of a step that predicts nothing.
+
+    Raises
+    ------
+    ValueError
+        If ``coarse`` is no map, does not fit ``uncertainty``, or `refine` gives something of another shape.
+    TypeError
+        If ``coarse`` is not floating-point or a count is not an int.
+
+    Notes
+    -----
+    Kirillov et al., "PointRend: Image Segmentation as Rendering", 2020, section 3.1. A step that could predict all pixels of the next
+    step, too, predicts nothing: the next one overwrites it all. Differentiable by `coarse` and by what `refine` gives.
+
+    Examples
+    --------
+    >>> import torch, torchsample as ts
+    >>> def disc(coords):  # a network in its place would sample its feature maps at coords
+    ...     return 0.5 - coords.norm(dim=-1, keepdim=True)
+    >>> coarse = ts.feat_first(disc(ts.coord.full(1, (8, 8))))
+    >>> refined, coords = ts.subdivide(coarse, disc, steps=4, n_points=300, return_coords=True)
+    >>> refined.shape, sum(each.shape[1] for each in coords)
+    (torch.Size([1, 1, 128, 128]), 1156)
+    >>> torch.equal(refined > 0, ts.feat_first(disc(ts.coord.full(1, (128, 128)))) > 0)
+    True
+    """
+    function = "ts.subdivide"
+    check_pred(function, coarse, 3, "(b, c, *spatial)", "coarse")
+    if not callable(refine):
+        remedy = "Pass a function that samples features at coords and applies a head."
+        raise TypeError(message(function, "refine", "a callable on coords", repr(refine), remedy))
+    check_count(function, "steps", steps, minimum=0)
+    check_count(function, "n_points", n_points)
+    check_flag(function, "align_corners", align_corners)
+    check_flag(function, "remember", remember)
+    check_flag(function, "return_coords", return_coords)
+    uncertainty = uncertainty or ("binary_logits" if coarse.shape[1] == 1 else "margin")
+    logits, asked = coarse, []
+    known = torch.zeros_like(coarse[:, 0], dtype=torch.bool)
+    for step in range(steps):
+        known = _settle(known, logits, align_corners) if remember else known.new_zeros(())
+        logits = _enlarge(logits, align_corners)
+        pixels = prod(logits.shape[2:])
+        if step < steps - 1 and n_points >= pixels * 2 ** (logits.ndim - 2):
+            known = known.expand(logits[:, 0].shape)
+            continue
+        certainty = certainty_of(function, uncertainty, logits.detach().movedim(1, -1), "coarse")
+        chosen = _choose(certainty, known.expand(certainty.shape), min(n_points, pixels))
+        size = tensor_to_size(logits)
+        coords = pixel_centres(axis_indices(chosen, size), size, dtype_like(logits), align_corners)
+        values = _ask(function, refine, coords, logits).movedim(-1, 1)
+        logits = logits.flatten(2).scatter(2, chosen.unsqueeze(1).expand_as(values), values).reshape(logits.shape)
+        known = known.expand(certainty.shape).flatten(1).scatter(1, chosen, True).reshape(certainty.shape)
+        asked.append(coords)
+    return (logits, asked) if return_coords else logits

@@ -1,0 +1,131 @@
+"""Pool the features of regions: a grid of points per region, averaged bin by bin."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ._checks import check_count, check_size, is_int, message
+from .coordinates.convert import to_position
+from .coordinates.full import full
+from .coordinates.regions import check_regions, from_region
+from .sampling import sample
+from .sampling.checks import check_device, check_interpolable
+
+__all__ = ["roi_align"]
+
+
+def _bins(regions: Tensor, size: Sequence[int], output: Sequence[int], sampling_ratio: int) -> Tensor:
+    """Samples per bin along each axis, ``(n, d)``: as many as pixels, if no number is given."""
+    if sampling_ratio > 0:
+        return torch.full(regions.shape[:2], sampling_ratio)
+    sides = torch.tensor(size, dtype=torch.float64)
+    lengths: Tensor = (regions[..., :-1].detach().cpu().double() * sides.unsqueeze(-1)).norm(dim=-2)
+    # A box of whole pixels is one to the rounding of its normalized corners only.
+    rounding = 4 * torch.finfo(regions.dtype).eps * sides
+    return ((lengths - rounding).clamp_min(0) / torch.tensor(output)).ceil().long()
+
+
+def _near(coords: Tensor, size: Sequence[int]) -> Tensor:
+    """Points at most one pixel beyond the outermost pixel centres."""
+    axes = [to_position(x, side, False) for x, side in zip(coords.unbind(-1), size, strict=True)]
+    return torch.stack([(axis >= -1) & (axis <= side) for axis, side in zip(axes, size, strict=True)]).all(0)
+
+
+def _pool(regions: Tensor, featmap: Tensor, owner: Tensor, output: Sequence[int], ratio: Sequence[int]) -> Tensor:
+    """Means ``(n, c, *output)`` of all regions with the same number of samples per bin."""
+    rank, size = len(output), tuple(featmap.shape[:1:-1])
+    if 0 in ratio:
+        return featmap.new_zeros(len(regions), featmap.shape[1], *output[::-1])
+    fine = tuple(side * count for side, count in zip(output, ratio, strict=True))
+    coords = from_region(full(1, fine, regions.device, dtype=regions.dtype), regions)
+    values = sample(coords.flatten(0, -2), featmap, batch_index=owner.repeat_interleave(coords[0, ..., 0].numel()))
+    values = values.reshape(*coords.shape[:-1], -1) * _near(coords, size).unsqueeze(-1)
+    shape = [number for side, count in zip(output[::-1], ratio[::-1], strict=True) for number in (side, count)]
+    return values.reshape(len(regions), *shape, -1).mean(tuple(range(2, 2 * rank + 1, 2))).movedim(-1, 1)
+
+
+def _owners(function: str, regions: Tensor, featmap: Tensor, batch_index: Tensor | None) -> Tensor:
+    n_maps = featmap.shape[0]
+    if batch_index is None:
+        if n_maps > 1:
+            remedy = "Say which of the maps each region is in."
+            raise ValueError(message(function, "batch_index", f"given for {n_maps} maps", None, remedy))
+        return torch.zeros(len(regions), dtype=torch.long, device=regions.device)
+    if batch_index.shape != regions.shape[:1] or batch_index.dtype not in (torch.int64, torch.int32):
+        wanted = f"integers of shape ({len(regions)},), one map per region"
+        got = f"{batch_index.dtype} of shape {tuple(batch_index.shape)}"
+        raise ValueError(message(function, "batch_index", wanted, got, "torchvision has it in the first column of its boxes."))
+    return batch_index.long()
+
+
+def roi_align(
+    regions: Tensor,
+    featmap: Tensor,
+    output_size: int | Sequence[int],
+    sampling_ratio: int = -1,
+    batch_index: Tensor | None = None,
+) -> Tensor:
+    """Pool the features of regions to maps of one size: RoIAlign, also for rotated boxes and at any rank.
+
+    Parameters
+    ----------
+    regions : Tensor
+        Affine maps ``(n, d, d + 1)`` from ``[-1, 1]`` in each region to normalized coordinates of the map, as `coord.region_from_box` and
+        `coord.region_from_rotated_box` make them; floating-point.
+    featmap : Tensor
+        ``(b, c, *spatial)``, floating-point. Since regions are normalized, any level of a feature pyramid will do.
+    output_size : int or sequence of int
+        Bins ``(w, h, ...)``, or one number for all axes.
+    sampling_ratio : int, default: -1
+        Samples per bin along each axis; -1 takes as many as a bin has pixels, rounded up, different ones for each region.
+    batch_index : Tensor, optional
+        ``(n,)``, int64 or int32: which map each region is in; not needed for a single map.
+
+    Returns
+    -------
+    Tensor
+        ``(n, c, *output)`` in the order of the regions, the map's dtype; 0 for a region without extent and ``sampling_ratio=-1``.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit, or ``batch_index`` is missing.
+    TypeError
+        If a tensor is not floating-point, or a count is not an int.
+
+    Notes
+    -----
+    The definition is that of ``torchvision.ops.roi_align(..., aligned=True)`` and of detectron2's ``ROIAlignRotated``: the mean of bilinear
+    samples in the middle of equal parts of each bin. A sample farther than one pixel from the outermost pixel centres counts as 0, one
+    nearer as the edge. Differentiable by the map and by the regions.
+
+    Examples
+    --------
+    >>> import torch, torchsample as ts
+    >>> boxes = torch.tensor([[0.0, 0.0, 64.0, 32.0], [10.0, 10.0, 20.0, 20.0]])
+    >>> regions = ts.coord.region_from_box(boxes, (64, 64))
+    >>> ts.roi_align(regions, torch.rand(1, 256, 16, 16), 7).shape
+    torch.Size([2, 256, 7, 7])
+    """
+    function = "ts.roi_align"
+    check_regions(function, regions)
+    rank = regions.shape[-2]
+    if regions.ndim != 3 or featmap.ndim != rank + 2:
+        wanted = f"a map (b, c, *spatial) of {rank + 2} dimensions for regions (n, {rank}, {rank + 1})"
+        got = f"featmap {tuple(featmap.shape)} and regions {tuple(regions.shape)}"
+        raise ValueError(message(function, "featmap", wanted, got, "Flatten regions of several images and pass batch_index=."))
+    check_interpolable(function, "featmap", featmap)
+    check_device(function, "regions", regions.device, "featmap", featmap.device)
+    output = check_size(function, (output_size,) * rank if is_int(output_size) else output_size)
+    if sampling_ratio != -1:
+        check_count(function, "sampling_ratio", sampling_ratio)
+    owner = _owners(function, regions, featmap, batch_index)
+    bins = _bins(regions, featmap.shape[:1:-1], output, sampling_ratio)
+    result = featmap.new_zeros(len(regions), featmap.shape[1], *output[::-1])
+    for ratio in torch.unique(bins, dim=0):
+        chosen = (bins == ratio).all(-1).nonzero().squeeze(-1).to(regions.device)
+        result = result.index_copy(0, chosen, _pool(regions[chosen], featmap, owner[chosen], output, ratio.tolist()))
+    return result
