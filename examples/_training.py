@@ -1,0 +1,179 @@
+"""What the training of larger examples has in common: processes that share a batch, and checkpoints that survive being interrupted.
+
+Every random number of a step comes from a generator that is seeded by the run's seed and the number of the step, and is drawn for the whole batch. A process
+then works on its own share of the batch. So a run gives the same numbers on any number of processes, to rounding, and wherever it was interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+from tqdm import tqdm
+
+
+@dataclass(frozen=True)
+class Team:
+    """The processes that share a training: one, or as many as ``torchrun`` started."""
+
+    rank: int
+    size: int
+    device: torch.device
+
+    @property
+    def leads(self) -> bool:
+        """Whether this is the process that writes files and shows progress."""
+        return self.rank == 0
+
+    def share(self, batch: Tensor) -> Tensor:
+        """This process's part of a batch, on its device."""
+        return batch.chunk(self.size)[self.rank].to(self.device)
+
+    def join(self, model: nn.Module) -> nn.Module:
+        """The model, with gradients that are means over the whole batch."""
+        return DistributedDataParallel(model) if self.size > 1 else model
+
+    def mean(self, number: Tensor) -> float:
+        """The mean over all processes of a number that each has for its share."""
+        number = number.detach().clone()
+        if self.size > 1:
+            distributed.all_reduce(number)
+        return number.item() / self.size
+
+
+@contextlib.contextmanager
+def team(device: torch.device) -> Iterator[Team]:
+    """Meet the other processes that ``torchrun`` started, if it did: by gloo on CPUs, by nccl on GPUs, one for each process."""
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1:
+        yield Team(0, 1, device)
+        return
+    if device.type == "cuda":
+        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(device)
+    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield Team(distributed.get_rank(), size, device)
+    finally:
+        distributed.destroy_process_group()
+
+
+def write_beside(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a file under another name in its folder and rename it, so that nobody ever finds half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        write(partial)
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """What `Trainer` saved; a file that is none ends the program with one line."""
+    try:
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+        if not isinstance(saved, dict) or not {"model", "settings", "step"} <= set(saved):
+            raise ValueError("it was written by another program")
+    except FileNotFoundError:
+        raise SystemExit(f"error: there is no checkpoint {path}; make one with the subcommand train") from None
+    except Exception as error:  # PyTorch's loader raises errors of many kinds for damaged files.
+        raise SystemExit(f"error: cannot read the checkpoint {path}: {str(error).splitlines()[0]}") from None
+    return dict(saved)
+
+
+@dataclass
+class Trainer:
+    """Adam with a rate that rises and falls once, a progress bar, and checkpoints."""
+
+    model: nn.Module
+    team: Team
+    settings: dict[str, Any]
+    """What the run depends on: ``seed``, ``steps``, ``lr``, and all else that a checkpoint must agree with to go on."""
+    checkpoint: Path | None
+    seconds: float = 30.0
+    """Between checkpoints."""
+
+    def __post_init__(self) -> None:
+        self.model.to(self.team.device)
+        self._joined = self.team.join(self.model)
+        self._optimizer = torch.optim.Adam(self.model.parameters(), lr=self.settings["lr"])
+        self._schedule = torch.optim.lr_scheduler.OneCycleLR(
+            self._optimizer, max_lr=self.settings["lr"], total_steps=self.settings["steps"], pct_start=0.1
+        )
+        self._step = 0
+
+    def resume(self) -> None:
+        """Go on where the checkpoint is, if there is one."""
+        if self.checkpoint is None or not self.checkpoint.exists():
+            return
+        saved = read_checkpoint(self.checkpoint)
+        other = {key: (saved["settings"].get(key), value) for key, value in self.settings.items() if saved["settings"].get(key) != value}
+        if other:
+            differences = ", ".join(f"{key} {there} there and {here} here" for key, (there, here) in other.items())
+            raise SystemExit(
+                f"error: {self.checkpoint} is of another run: {differences}. Pass --restart to overwrite it, or another --checkpoint."
+            )
+        self.model.load_state_dict(saved["model"])
+        self._optimizer.load_state_dict(saved["optimizer"])
+        self._schedule.load_state_dict(saved["schedule"])
+        self._step = saved["step"]
+
+    def _save(self) -> None:
+        if self.checkpoint is None or not self.team.leads:
+            return
+        state = {
+            "model": self.model.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "schedule": self._schedule.state_dict(),
+            "step": self._step,
+            "settings": self.settings,
+        }
+        write_beside(self.checkpoint, lambda path: torch.save(state, path))
+
+    def run(self, loss_of: Callable[[nn.Module, torch.Generator, Team], tuple[Tensor, dict[str, Tensor]]]) -> None:
+        """Train to the end; ``loss_of`` gives the loss of this process's share of a batch, and numbers to show."""
+        self.model.train()
+        bar = tqdm(total=self.settings["steps"], initial=self._step, desc="training", disable=not self.team.leads)
+        saved = time.monotonic()
+        with bar:
+            while self._step < self.settings["steps"]:
+                generator = torch.Generator().manual_seed(self.settings["seed"] * 1_000_003 + self._step)
+                loss, numbers = loss_of(self._joined, generator, self.team)
+                self._optimizer.zero_grad()
+                loss.backward()
+                self._optimizer.step()
+                self._schedule.step()
+                self._step += 1
+                if self._step % 10 == 0:
+                    shown = {name: f"{self.team.mean(number):.3f}" for name, number in numbers.items()}
+                    bar.set_postfix(shown, refresh=False)
+                bar.update()
+                if time.monotonic() - saved > self.seconds:
+                    self._save()
+                    saved = time.monotonic()
+        self._save()
+        self.model.eval()
+
+
+def add_training_arguments(
+    parser: argparse.ArgumentParser, whole: Callable[..., Any], checkpoint: str, steps: int, batch: int, lr: float
+) -> None:
+    """The options of the subcommand train."""
+    add = parser.add_argument
+    add("--steps", type=whole(1), default=steps, help="training steps (default: %(default)s)")
+    add("--batch", type=whole(1), default=batch, help="samples per step, of all processes together (default: %(default)s)")
+    add("--lr", type=float, default=lr, help="largest learning rate (default: %(default)s)")
+    add("--restart", action="store_true", help="start anew, even if there is a checkpoint to go on from")
+    add("--checkpoint", type=Path, default=Path(checkpoint), metavar="FILE", help="written now and then (default: %(default)s)")
