@@ -1,7 +1,8 @@
 """What the training of larger examples has in common: processes that share a batch, and checkpoints that survive being interrupted.
 
-Every random number of a step comes from a generator that is seeded by the run's seed and the number of the step, and is drawn for the whole batch. A process
-then works on its own share of the batch. So a run gives the same numbers on any number of processes, to rounding, and wherever it was interrupted.
+Every random number of a step comes from a generator that is seeded by the run's seed and the number of the step, and is drawn for the
+whole batch. A process then works on its own share of it. So a run gives the same numbers on any number of processes, to rounding,
+and wherever it was interrupted.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class Team:
         return self.rank == 0
 
     def share(self, batch: Tensor) -> Tensor:
-        """This process's part of a batch, on its device."""
+        """The part of a batch that is this process's own, on its device."""
         return batch.chunk(self.size)[self.rank].to(self.device)
 
     def join(self, model: nn.Module) -> nn.Module:
@@ -100,12 +101,14 @@ class Trainer:
     model: nn.Module
     team: Team
     settings: dict[str, Any]
-    """What the run depends on: ``seed``, ``steps``, ``lr``, and all else that a checkpoint must agree with to go on."""
+    """What the run depends on: ``seed``, ``steps``, ``batch``, ``lr``, and all else that a checkpoint must agree with to go on."""
     checkpoint: Path | None
     seconds: float = 30.0
     """Between checkpoints."""
 
     def __post_init__(self) -> None:
+        if self.settings["batch"] % self.team.size:
+            raise SystemExit(f"error: a batch of {self.settings['batch']} does not divide among {self.team.size} processes; change --batch")
         self.model.to(self.team.device)
         self._joined = self.team.join(self.model)
         self._optimizer = torch.optim.Adam(self.model.parameters(), lr=self.settings["lr"])
