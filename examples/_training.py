@@ -113,9 +113,13 @@ class Trainer:
         self._joined = self.team.join(self.model)
         self._optimizer = torch.optim.Adam(self.model.parameters(), lr=self.settings["lr"])
         self._schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self._optimizer, max_lr=self.settings["lr"], total_steps=self.settings["steps"], pct_start=0.1
+            self._optimizer, max_lr=self.settings["lr"], total_steps=self.settings["steps"], pct_start=self._rise()
         )
         self._step = 0
+
+    def _rise(self) -> float:
+        """The share of the steps in which the rate rises: a tenth, but PyTorch divides by zero where that is a single step."""
+        return 0.1 if self.settings["steps"] != 10 else 0.2
 
     def resume(self) -> None:
         """Go on where the checkpoint is, if there is one."""
@@ -152,7 +156,7 @@ class Trainer:
         saved = time.monotonic()
         with bar:
             while self._step < self.settings["steps"]:
-                generator = torch.Generator().manual_seed(self.settings["seed"] * 1_000_003 + self._step)
+                generator = torch.Generator().manual_seed((self.settings["seed"] * 1_000_003 + self._step) % 2**63)
                 loss, numbers = loss_of(self._joined, generator, self.team)
                 self._optimizer.zero_grad()
                 loss.backward()
@@ -170,13 +174,24 @@ class Trainer:
         self.model.eval()
 
 
+def _positive(text: str) -> float:
+    """An argument type: a finite number above 0."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be a number above 0, not {text!r}")
+    return number
+
+
 def add_training_arguments(
-    parser: argparse.ArgumentParser, whole: Callable[..., Any], checkpoint: str, steps: int, batch: int, lr: float
+    parser: argparse.ArgumentParser, whole: Callable[..., Any], checkpoint: Path, steps: int, batch: int, lr: float
 ) -> None:
     """The options of the subcommand train."""
     add = parser.add_argument
     add("--steps", type=whole(1), default=steps, help="training steps (default: %(default)s)")
     add("--batch", type=whole(1), default=batch, help="samples per step, of all processes together (default: %(default)s)")
-    add("--lr", type=float, default=lr, help="largest learning rate (default: %(default)s)")
+    add("--lr", type=_positive, default=lr, help="largest learning rate (default: %(default)s)")
     add("--restart", action="store_true", help="start anew, even if there is a checkpoint to go on from")
-    add("--checkpoint", type=Path, default=Path(checkpoint), metavar="FILE", help="written now and then (default: %(default)s)")
+    add("--checkpoint", type=Path, default=checkpoint, metavar="FILE", help="written now and then (default: %(default)s)")

@@ -1,0 +1,1 @@
+"""Super-resolution at any scale: LIIF, trained and used."""
