@@ -144,8 +144,8 @@ def test_imports_go_one_way():
         "interpolation",
         "sampling",
         "uncertainty neighborhood regions chunks",
-        "encoding",
-        "models liif pointrend",
+        "encoding ray",
+        "models liif pointrend render",
         "coord",
     ]
     level = {room: floor for floor, rooms in enumerate(floors) for room in rooms.split()}

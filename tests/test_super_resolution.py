@@ -76,7 +76,8 @@ def test_two_processes_train_what_one_does(tmp_path):
         torch.testing.assert_close(one[name], two[name], rtol=1e-4, atol=1e-6)
 
 
-def test_a_batch_must_divide_among_the_processes(example):
+@pytest.mark.usefixtures("example")
+def test_a_batch_must_divide_among_the_processes():
     shared = importlib.import_module("_training")
     with pytest.raises(SystemExit, match="a batch of 4 does not divide among 3 processes; change --batch"):
         shared.Trainer(torch.nn.Linear(1, 1), shared.Team(0, 3, torch.device("cpu")), {"batch": 4}, None)

@@ -5,6 +5,7 @@ hold; if none of them fails, those checks prove nothing.
 """
 
 import inspect
+import sys
 import textwrap
 
 import pytest
@@ -12,16 +13,22 @@ import torch
 
 import backends
 import test_back_ends as backend_tests
+import test_chunks as chunk_tests
 import test_coord_convert as convert_tests
 import test_coord_generators as generator_tests
 import test_encoding as encoding_tests
 import test_engine as engine_tests
+import test_local_encodings as local_encoding_tests
+import test_local_ensemble as ensemble_tests
 import test_models as model_tests
+import test_neighborhood as neighborhood_tests
+import test_regions as region_tests
 import test_sample_contract as contract_tests
 import test_sample_values as value_tests
+import test_subdivide as subdivide_tests
 import test_uncertainty as uncertainty_tests
 import torchsample as ts
-from torchsample import uncertainty
+from torchsample import chunks, liif, pointrend, regions, uncertainty
 from torchsample.coordinates import convert, distinct, full, pixels
 from torchsample.interpolation import autograd, boundary, coefficients, dispatch, fast_cpu, fast_grid, kernels, reference, rows, taps
 from torchsample.sampling import checks
@@ -44,6 +51,7 @@ def derivatives(rank, mode, padding_mode, name="table"):
 
 
 SAMPLE = ts.sample.__globals__
+NEIGHBORHOOD = ts.neighborhood.__globals__
 
 CASES = {
     "circular with a longer period": (
@@ -175,18 +183,18 @@ CASES = {
         lambda: value_tests.test_pixel_without_weight_has_no_say("bilinear"),
     ),
     "features left behind": (
-        SAMPLE["_sample"],
+        SAMPLE["walk"],
         "values.movedim(-1, n_batch)",
         "values.movedim(-1, 0)",
         lambda: contract_tests.test_shape_rule(2, (3, 4), (2,)),
     ),
     "encoding first": (
-        SAMPLE["_sample"],
+        SAMPLE["walk"],
         "torch.cat([values, _encode(function, encoder, coords, values)], dim=-1)",
         "torch.cat([_encode(function, encoder, coords, values), values], dim=-1)",
         lambda: contract_tests.TestEncoder().test_stands_after_the_features(),
     ),
-    "result not contiguous": (SAMPLE["_sample"], ".contiguous()", "", lambda: contract_tests.test_shape_rule(2, (3, 4), (2,))),
+    "result not contiguous": (SAMPLE["walk"], ".contiguous()", "", lambda: contract_tests.test_shape_rule(2, (3, 4), (2,))),
     "normalize half a pixel off": (
         convert.from_position,
         "(side - 1)",
@@ -275,6 +283,125 @@ CASES = {
         "return output",
         "return output.relu()",
         model_tests.test_is_the_textbook,
+    ),
+    "cells around another one": (
+        NEIGHBORHOOD["Cells"].offsets.fget,
+        "(self.size - 1) // 2",
+        "self.size // 2",
+        lambda: neighborhood_tests.check_random(1, 2, False),
+    ),
+    "offsets from a pixel that is not there": (
+        NEIGHBORHOOD["_columns"],
+        "position.unsqueeze(-1) - inside",
+        "position.unsqueeze(-1) - pixels",
+        lambda: neighborhood_tests.check_random(2, 2, True),
+    ),
+    "all cells valid": (
+        NEIGHBORHOOD["_columns"],
+        "pixels == inside",
+        "pixels == pixels",
+        lambda: neighborhood_tests.check_random(1, 2, False),
+    ),
+    "cells in another order": (
+        NEIGHBORHOOD["_combine"],
+        "[1] * (rank - 1 - axis) + [size] + [1] * axis",
+        "[1] * axis + [size] + [1] * (rank - 1 - axis)",
+        lambda: neighborhood_tests.check_random(2, 2, False),
+    ),
+    "patches transposed": (
+        NEIGHBORHOOD["patch_pixels"],
+        "shift[-1 - axis]",
+        "shift[axis]",
+        lambda: ensemble_tests.test_unfold_is_a_wide_map(2, 3),
+    ),
+    "patches pixel by pixel": (
+        liif._local_ensemble,
+        "patches.movedim(-1, -2)",
+        "patches.movedim(-1, -1)",
+        lambda: ensemble_tests.test_unfold_is_a_wide_map(2, 3),
+    ),
+    "cells in another unit": (
+        liif._read_cell,
+        "(spread * scale)",
+        "(spread * scale / 2)",
+        lambda: ensemble_tests.test_columns_are_features_offsets_cells(False),
+    ),
+    "an ensemble of equals": (
+        liif._weigh,
+        "places.weight.to(answers.dtype)",
+        "torch.full_like(places.weight, 1 / places.weight.shape[-1])",
+        ensemble_tests.check_liif,
+    ),
+    "all of one class": (
+        pointrend._settle,
+        "low == high",
+        "low <= high",
+        lambda: subdivide_tests.check(subdivide_tests.dyadic(2, 1, 4, 4), 3, 60, True),
+    ),
+    "refined pixels forgotten": (
+        pointrend._choose,
+        "order.take_along_dim(late.argsort(dim=1, stable=True)[:, :n], dim=1)",
+        "order[:, :n]",
+        subdivide_tests.test_an_ambiguous_area_does_not_eat_all_points,
+    ),
+    "a step too few": (
+        ts.subdivide,
+        "n_points >= pixels",
+        "n_points > pixels",
+        lambda: subdivide_tests.test_steps_that_could_predict_the_next_one_predict_nothing(256),
+    ),
+    "certain pixels refined": (
+        pointrend._choose,
+        "argsort(dim=1, stable=True)\n",
+        "argsort(dim=1, stable=True, descending=True)\n",
+        lambda: subdivide_tests.check(subdivide_tests.dyadic(2, 1, 4, 4), 1, 7, False),
+    ),
+    "pieces over each other": (
+        chunks._Collector.add,
+        "self._start += piece.shape[self._dim]",
+        "pass",
+        lambda: chunk_tests.check_one_call(4),
+    ),
+    "tiles of other axes": (chunks._tile_coords, "place[::-1]", "place", lambda: chunk_tests.check_tiles((5, 4, 3), (3, 2, 1))),
+    "tiles cut short": (
+        chunks._tile_slices,
+        "range(0, side, step)",
+        "range(0, side - side % step, step)",
+        lambda: chunk_tests.check_tiles((5, 4), 2),
+    ),
+    "regions in the wrong map": (regions._means, "owner.repeat_interleave(", "owner.repeat(", lambda: region_tests.check_boxes((3, 2), 2)),
+    "nothing beyond the edge": (regions._far, "axis < -1", "axis < 0", lambda: region_tests.check_boxes((3, 2), 2)),
+    "fewer samples per bin": (regions._bins, ".ceil()", ".floor()", lambda: region_tests.check_boxes((3, 2), -1)),
+    "boxes turned clockwise": (
+        ts.coord.region_from_rotated_box,
+        "angle.cos(), angle.sin()",
+        "angle.cos(), -angle.sin()",
+        lambda: region_tests.test_is_detectron2_rotated(2, 1.0),
+    ),
+    "levels along the batch": (
+        ts.sample_levels,
+        "for each in values], dim=-1)",
+        "for each in values], dim=0)",
+        lambda: region_tests.TestSampleLevels().test_concatenates_features_for_every_map_of_a_batch("bilinear"),
+    ),
+    "ope's axes swapped": (
+        ts.encoding.ope,
+        "row.unsqueeze(-1) * basis.unsqueeze(-2)",
+        "row.unsqueeze(-2) * basis.unsqueeze(-1)",
+        local_encoding_tests.TestOpe.check_values,
+    ),
+    "ope not normal": (ts.encoding.ope, "math.sqrt(2)", "1.0", lambda: local_encoding_tests.TestOpe().test_orthonormal(2, 3)),
+    "local_texture's digits": (
+        sys.modules["torchsample.encoding.local_texture"]._reduce,
+        "turns - 2 * (turns.detach() / 2).round()",
+        "turns",
+        lambda: local_encoding_tests.TestLocalTexture().test_accurate_at_large_frequencies(1001.0),
+    ),
+    "local_texture's waves mixed": (
+        ts.encoding.local_texture,
+        "reshape(*offsets.shape[:-1], n, offsets.shape[-1])",
+        "reshape(*offsets.shape[:-1], offsets.shape[-1], n).transpose(-1, -2)",
+        local_encoding_tests.TestLocalTexture.check_values,
     ),
 }
 

@@ -29,6 +29,11 @@ def check_flag(function: str, argument: str, value: object) -> None:
         raise TypeError(message(function, argument, "a bool", repr(value), "Pass True or False."))
 
 
+def check_callable(function: str, argument: str, value: object, wanted: str, remedy: str) -> None:
+    if not callable(value):
+        raise TypeError(message(function, argument, f"a callable {wanted}", repr(value), remedy))
+
+
 def is_int(value: object) -> TypeGuard[int]:
     """Whether ``value`` counts things: an int or a traced int, but neither a bool nor a float."""
     return isinstance(value, (int, torch.SymInt)) and not isinstance(value, bool)
@@ -42,14 +47,14 @@ def check_count(function: str, argument: str, value: object, minimum: int = 1) -
         raise ValueError(message(function, argument, wanted, value, "Ask for more."))
 
 
-def check_size(function: str, size: object) -> tuple[int, ...]:
+def check_size(function: str, size: object, argument: str = "size") -> tuple[int, ...]:
     """Return a size ``(w, h, ...)`` as a tuple of positive ints."""
     wanted = "a sequence of positive ints (w, h, ...)"
     remedy = "Take it from a map with ts.tensor_to_size(featmap); in 1-D write (w,)."
     if isinstance(size, Tensor) or not isinstance(size, Sequence) or not all(map(is_int, size)):
-        raise TypeError(message(function, "size", wanted, repr(size), remedy))
+        raise TypeError(message(function, argument, wanted, repr(size), remedy))
     if len(size) == 0 or min(size) < 1:
-        raise ValueError(message(function, "size", wanted, tuple(size), remedy))
+        raise ValueError(message(function, argument, wanted, tuple(size), remedy))
     return tuple(size)
 
 

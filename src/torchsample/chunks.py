@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import product
@@ -11,7 +12,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from ._checks import check_count, check_flag, check_size, check_tensor, message
+from ._checks import check_callable, check_count, check_flag, check_size, check_tensor, is_int, message
 from .coordinates.convert import check_coords
 from .coordinates.full import full
 
@@ -36,6 +37,17 @@ def _follow(function: str, items: Sequence[_Item], progress: Progress) -> Iterab
     return bar(items)  # type: ignore[no-any-return]
 
 
+def _describe(answer: object, dim: int) -> object:
+    """What must be the same for every chunk: structure, dtypes, and shapes but for the number of points."""
+    if isinstance(answer, Tensor):
+        return answer.dtype, (*answer.shape[:dim], "n", *answer.shape[dim + 1 :])
+    if isinstance(answer, dict):
+        return {key: _describe(value, dim) for key, value in answer.items()}
+    if isinstance(answer, (list, tuple)):
+        return type(answer).__name__, [_describe(value, dim) for value in answer]
+    return type(answer).__name__
+
+
 def _leaves(answer: object) -> Iterator[Tensor]:
     if isinstance(answer, Tensor):
         yield answer
@@ -52,7 +64,9 @@ def _rebuild(answer: Any, leaves: Iterator[Tensor]) -> Any:
     if isinstance(answer, Tensor):
         return next(leaves)
     if isinstance(answer, dict):
-        return type(answer)((key, _rebuild(value, leaves)) for key, value in answer.items())
+        whole = copy.copy(answer)
+        whole.update({key: _rebuild(value, leaves) for key, value in answer.items()})
+        return whole
     if isinstance(answer, (list, tuple)):
         values = [_rebuild(value, leaves) for value in answer]
         return type(answer)(*values) if hasattr(answer, "_fields") else type(answer)(values)
@@ -138,6 +152,7 @@ def chunked(fn: Callable[[Tensor], Any], coords: Tensor, chunk_size: int = 65536
     torch.Size([1, 512, 512, 3])
     """
     function = "ts.chunked"
+    check_callable(function, "fn", fn, "on coords", "Pass a network, or a function that samples maps and applies one.")
     check_coords(function, coords)
     check_count(function, "chunk_size", chunk_size)
     check_count(function, "batch_dims", batch_dims, minimum=0)
@@ -146,12 +161,16 @@ def chunked(fn: Callable[[Tensor], Any], coords: Tensor, chunk_size: int = 65536
         raise ValueError(message(function, "coords", wanted, f"shape {tuple(coords.shape)}", "Say how many are batch with batch_dims=."))
     points = coords.shape[batch_dims:-1]
     flat = coords.reshape(*coords.shape[:batch_dims], prod(points), coords.shape[-1])
-    answer = None
+    answer = first = None
     collectors: list[_Collector] = []
     for start in _follow(function, range(0, max(prod(points), 1), chunk_size), progress):
         chunk = flat.narrow(batch_dims, start, min(chunk_size, prod(points) - start))
         answer = fn(chunk)
-        leaves = _check_answer(answer, chunk, batch_dims)
+        leaves, this = _check_answer(answer, chunk, batch_dims), _describe(answer, batch_dims)
+        first = this if first is None else first
+        if this != first:
+            remedy = "Give the same structure, dtypes and widths for all points."
+            raise ValueError(message(function, "fn", f"a callable that always gives {first}", this, remedy))
         collectors = collectors or [_Collector(leaf, prod(points), batch_dims) for leaf in leaves]
         for collector, leaf in zip(collectors, leaves, strict=True):
             collector.add(leaf)
@@ -172,6 +191,11 @@ def _tile_coords(place: Sequence[slice], axes: Sequence[Tensor]) -> Tensor:
     parts = [axis[part] for axis, part in zip(axes, place[::-1], strict=True)]
     grid = torch.meshgrid(*parts[::-1], indexing="ij")
     return torch.stack(grid[::-1], dim=-1).unsqueeze(0)
+
+
+def _to_numpy(values: Tensor) -> Any:
+    # NumPy has no bfloat16.
+    return (values.float() if values.dtype == torch.bfloat16 else values).cpu().numpy()
 
 
 def tiled(
@@ -227,12 +251,14 @@ def tiled(
     True
     """
     function = "ts.tiled"
+    check_callable(function, "fn", fn, "on coords", "Pass a network, or a function that samples maps and applies one.")
     sides = check_size(function, size)
-    tile = (tile_size,) * len(sides) if isinstance(tile_size, int) else tuple(tile_size)
-    for side in tile:
-        check_count(function, "tile_size", side)
+    tile = check_size(function, (tile_size,) * len(sides) if is_int(tile_size) else tile_size, "tile_size")
     if len(tile) != len(sides):
         raise ValueError(message(function, "tile_size", f"an int, or {len(sides)} for the size {sides}", tile, "The order is (w, h, ...)."))
+    if not hasattr(out, "shape"):
+        remedy = "Make it with numpy.memmap, numpy.empty or torch.empty."
+        raise TypeError(message(function, "out", "an array or a tensor", type(out).__name__, remedy))
     if tuple(out.shape[: len(sides)]) != sides[::-1]:
         wanted = f"of shape {(*sides[::-1], '...')} for the size {sides}"
         raise ValueError(
@@ -243,9 +269,10 @@ def tiled(
         coords = _tile_coords(place, axes)
         values = fn(coords)
         check_tensor(function, "fn(coords)", values)
-        if values.shape[: coords.ndim - 1] != coords.shape[:-1]:
-            wanted = f"a callable from coords {tuple(coords.shape)} to a tensor ({', '.join(map(str, coords.shape[:-1]))}, ...)"
-            raise ValueError(message(function, "fn", wanted, f"shape {tuple(values.shape)}", "Keep the tile's dimensions."))
-        values = values[0].detach()
-        out[place] = values if isinstance(out, Tensor) else values.cpu().numpy()
+        shape = (*coords.shape[:-1], *out.shape[len(sides) :])
+        if values.shape != shape:
+            wanted = f"a callable from coords {tuple(coords.shape)} to a tensor {shape}"
+            remedy = "Keep the tile's dimensions, and give as many channels as `out` has."
+            raise ValueError(message(function, "fn", wanted, f"shape {tuple(values.shape)}", remedy))
+        out[place] = values[0].detach() if isinstance(out, Tensor) else _to_numpy(values[0].detach())
     return out

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ._checks import check_count, check_tensor, message
+from ._checks import check_callable, check_count, check_tensor, message
 from ._nobatch import with_nobatch
 from .interpolation.boundary import Zeros
 from .neighborhood import Places, patch_pixels, read_cells, read_places
@@ -51,6 +51,10 @@ def _ask(function: str, fn: Head, queries: Tensor) -> Tensor:
         wanted = f"a callable from {tuple(queries.shape)} to a tensor ({', '.join(map(str, queries.shape[:-1]))}, out)"
         got = f"shape {tuple(answers.shape)}" if isinstance(answers, Tensor) else type(answers).__name__
         raise ValueError(message(function, "fn", wanted, got, "Change the last dimension only."))
+    if not (answers.is_floating_point() or answers.is_complex()):
+        raise TypeError(
+            message(function, "fn", "a callable to floating-point numbers", answers.dtype, "Answers are averaged; give scores.")
+        )
     return answers
 
 
@@ -70,9 +74,7 @@ def _local_ensemble(
     align_corners: bool,
     place: Placing,
 ) -> Tensor:
-    if not callable(fn):
-        remedy = "Pass a network such as ts.models.MLP."
-        raise TypeError(message(function, "fn", "a callable on features, offsets and cells", repr(fn), remedy))
+    check_callable(function, "fn", fn, "on features, offsets and cells", "Pass a network such as ts.models.MLP.")
     _check_unfold(function, unfold)
     places, batch, axes = read_places(function, coords, featmap, size, align_corners, place)
     check_interpolable(function, "featmap", featmap)
@@ -215,7 +217,9 @@ def hoist(first: nn.Linear, rest: Head, featmap: Tensor, unfold: int = 1) -> tup
     function = "ts.hoist"
     if not isinstance(first, nn.Linear):
         raise TypeError(message(function, "first", "an nn.Linear", type(first).__name__, "Pass model[0] of a ts.models.MLP."))
+    check_callable(function, "rest", rest, "on hidden features", "Pass model[1:] of a ts.models.MLP, or torch.nn.Identity().")
     check_tensor(function, "featmap", featmap)
+    check_interpolable(function, "featmap", featmap)
     _check_unfold(function, unfold)
     rank = featmap.ndim - 2
     if rank not in (1, 2, 3):

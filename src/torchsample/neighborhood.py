@@ -126,6 +126,7 @@ def read_places(
     plain = read_rule(function, coords, featmap, "nearest", "border", align_corners, True)
     axes = tuple(Axis(axis.side, Cells(size), Border(), align_corners) for axis in plain)
     _, batch = place(coords, featmap)
+    coords = coords.expand(*dispatch.points_shape(coords, batch), -1)
     return find_cells(coords, reference.accumulator(featmap.dtype), axes), batch, axes
 
 
@@ -133,9 +134,9 @@ def _neighborhood(function: str, coords: Tensor, featmap: Tensor, size: int, ali
     places, batch, axes = read_places(function, coords, featmap, size, align_corners, place)
     features = read_cells(places.pixels, featmap, batch, axes, Border())
     lost = places.undefined.unsqueeze(-1)
-    nan = torch.nan if features.is_floating_point() or features.is_complex() else 0
+    nan = features.new_full((), torch.nan if features.is_floating_point() or features.is_complex() else 0)
     return Neighborhood(
-        features.masked_fill(lost.unsqueeze(-1), nan),
+        reference.select(lost.unsqueeze(-1), nan, features),
         torch.stack(list(places.offsets), dim=-1).masked_fill(lost.unsqueeze(-1), torch.nan),
         places.weight.masked_fill(lost, torch.nan),
         places.valid & ~lost,

@@ -9,7 +9,7 @@ from typing import Literal, overload
 import torch
 from torch import Tensor
 
-from ._checks import check_count, check_flag, message
+from ._checks import check_callable, check_count, check_flag, message
 from .coordinates.arguments import dtype_like
 from .coordinates.convert import from_position, to_position
 from .coordinates.full import full
@@ -57,6 +57,8 @@ def _enlarge(logits: Tensor, align_corners: bool) -> Tensor:
 
 def _choose(certainty: Tensor, settled: Tensor, n: int) -> Tensor:
     """Numbers ``(b, n)`` of the least certain pixels, those that are settled after all others."""
+    # NaN is as uncertain as can be.
+    certainty = certainty.nan_to_num(nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf)
     order = certainty.flatten(1).argsort(dim=1, stable=True)
     late = settled.flatten(1).take_along_dim(order, dim=1).to(torch.uint8)
     return order.take_along_dim(late.argsort(dim=1, stable=True)[:, :n], dim=1)
@@ -165,9 +167,7 @@ def subdivide(
     """
     function = "ts.subdivide"
     check_pred(function, coarse, 3, "(b, c, *spatial)", "coarse")
-    if not callable(refine):
-        remedy = "Pass a function that samples features at coords and applies a head."
-        raise TypeError(message(function, "refine", "a callable on coords", repr(refine), remedy))
+    check_callable(function, "refine", refine, "on coords", "Pass a function that samples features at coords and applies a head.")
     check_count(function, "steps", steps, minimum=0)
     check_count(function, "n_points", n_points)
     check_flag(function, "align_corners", align_corners)

@@ -3,38 +3,56 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 import torch
 from torch import Tensor
 
-from ._checks import check_count, check_size, is_int, message
+from ._checks import check_count, check_size, check_tensor, is_int, message
 from .coordinates.convert import to_position
 from .coordinates.full import full
 from .coordinates.regions import check_regions, from_region
 from .sampling import sample
-from .sampling.checks import check_device, check_interpolable
+from .sampling.checks import check_device, check_interpolable, check_map_numbers
 
 __all__ = ["roi_align"]
 
+NUMBERS = 1 << 23
+"""Samples times channels that are held at once, 32 MB of them: adaptive ratios make thousands of samples of a large region."""
 
-def _bins(regions: Tensor, size: Sequence[int], output: Sequence[int], sampling_ratio: int) -> Tensor:
-    """Samples per bin along each axis, ``(n, d)``: as many as pixels, if no number is given."""
-    if sampling_ratio > 0:
-        return torch.full(regions.shape[:2], sampling_ratio)
+
+def _read_output(function: str, output_size: int | Sequence[int], rank: int) -> tuple[int, ...]:
+    output = check_size(function, (output_size,) * rank if is_int(output_size) else output_size, "output_size")
+    if len(output) != rank:
+        wanted = f"an int, or {rank} of them for regions of {rank} axes"
+        raise ValueError(message(function, "output_size", wanted, output, "The order is (w, h, ...)."))
+    return output
+
+
+def _bins(regions: Tensor, size: Sequence[int], output: Sequence[int]) -> Tensor:
+    """Samples per bin along each axis, ``(n, d)``: as many as pixels."""
     sides = torch.tensor(size, dtype=torch.float64)
     lengths: Tensor = (regions[..., :-1].detach().cpu().double() * sides.unsqueeze(-1)).norm(dim=-2)
     # A box of whole pixels is one to the rounding of its normalized corners only.
     rounding = 4 * torch.finfo(regions.dtype).eps * sides
-    return ((lengths - rounding).clamp_min(0) / torch.tensor(output)).ceil().long()
+    # A region that is not finite has samples, too, which then are not finite either.
+    return ((lengths - rounding).clamp_min(0) / torch.tensor(output)).ceil().nan_to_num(1, 1, 1).long()
 
 
-def _near(coords: Tensor, size: Sequence[int]) -> Tensor:
-    """Points at most one pixel beyond the outermost pixel centres."""
+def _far(coords: Tensor, size: Sequence[int]) -> Tensor:
+    """Points more than one pixel beyond the outermost pixel centres."""
     axes = [to_position(x, side, False) for x, side in zip(coords.unbind(-1), size, strict=True)]
-    return torch.stack([(axis >= -1) & (axis <= side) for axis, side in zip(axes, size, strict=True)]).all(0)
+    return torch.stack([(axis < -1) | (axis > side) for axis, side in zip(axes, size, strict=True)]).any(0)
 
 
 def _pool(regions: Tensor, featmap: Tensor, owner: Tensor, output: Sequence[int], ratio: Sequence[int]) -> Tensor:
+    """`_means`, of some regions at a time."""
+    step = max(NUMBERS // max(featmap.shape[1] * prod(output) * prod(ratio), 1), 1)
+    pieces = [slice(start, start + step) for start in range(0, max(len(regions), 1), step)]
+    return torch.cat([_means(regions[piece], featmap, owner[piece], output, ratio) for piece in pieces])
+
+
+def _means(regions: Tensor, featmap: Tensor, owner: Tensor, output: Sequence[int], ratio: Sequence[int]) -> Tensor:
     """Means ``(n, c, *output)`` of all regions with the same number of samples per bin."""
     rank, size = len(output), tuple(featmap.shape[:1:-1])
     if 0 in ratio:
@@ -42,13 +60,15 @@ def _pool(regions: Tensor, featmap: Tensor, owner: Tensor, output: Sequence[int]
     fine = tuple(side * count for side, count in zip(output, ratio, strict=True))
     coords = from_region(full(1, fine, regions.device, dtype=regions.dtype), regions)
     values = sample(coords.flatten(0, -2), featmap, batch_index=owner.repeat_interleave(coords[0, ..., 0].numel()))
-    values = values.reshape(*coords.shape[:-1], -1) * _near(coords, size).unsqueeze(-1)
+    values = values.reshape(*coords.shape[:-1], -1).masked_fill(_far(coords, size).unsqueeze(-1), 0)
     shape = [number for side, count in zip(output[::-1], ratio[::-1], strict=True) for number in (side, count)]
     return values.reshape(len(regions), *shape, -1).mean(tuple(range(2, 2 * rank + 1, 2))).movedim(-1, 1)
 
 
 def _owners(function: str, regions: Tensor, featmap: Tensor, batch_index: Tensor | None) -> Tensor:
     n_maps = featmap.shape[0]
+    if batch_index is not None:
+        check_tensor(function, "batch_index", batch_index)
     if batch_index is None:
         if n_maps > 1:
             remedy = "Say which of the maps each region is in."
@@ -58,6 +78,8 @@ def _owners(function: str, regions: Tensor, featmap: Tensor, batch_index: Tensor
         wanted = f"integers of shape ({len(regions)},), one map per region"
         got = f"{batch_index.dtype} of shape {tuple(batch_index.shape)}"
         raise ValueError(message(function, "batch_index", wanted, got, "torchvision has it in the first column of its boxes."))
+    check_device(function, "batch_index", batch_index.device, "featmap", featmap.device)
+    check_map_numbers(function, batch_index, n_maps)
     return batch_index.long()
 
 
@@ -112,6 +134,7 @@ def roi_align(
     """
     function = "ts.roi_align"
     check_regions(function, regions)
+    check_tensor(function, "featmap", featmap)
     rank = regions.shape[-2]
     if regions.ndim != 3 or featmap.ndim != rank + 2:
         wanted = f"a map (b, c, *spatial) of {rank + 2} dimensions for regions (n, {rank}, {rank + 1})"
@@ -119,11 +142,13 @@ def roi_align(
         raise ValueError(message(function, "featmap", wanted, got, "Flatten regions of several images and pass batch_index=."))
     check_interpolable(function, "featmap", featmap)
     check_device(function, "regions", regions.device, "featmap", featmap.device)
-    output = check_size(function, (output_size,) * rank if is_int(output_size) else output_size)
+    output = _read_output(function, output_size, rank)
     if sampling_ratio != -1:
         check_count(function, "sampling_ratio", sampling_ratio)
     owner = _owners(function, regions, featmap, batch_index)
-    bins = _bins(regions, featmap.shape[:1:-1], output, sampling_ratio)
+    if sampling_ratio > 0:
+        return _pool(regions, featmap, owner, output, (sampling_ratio,) * rank)
+    bins = _bins(regions, featmap.shape[:1:-1], output)
     result = featmap.new_zeros(len(regions), featmap.shape[1], *output[::-1])
     for ratio in torch.unique(bins, dim=0):
         chosen = (bins == ratio).all(-1).nonzero().squeeze(-1).to(regions.device)

@@ -172,14 +172,14 @@ def unnormalize(coord: Tensor, size: int | Sequence[int], align_corners: bool = 
     return _along_axes(convert, coord, sides).to(dtype)
 
 
-def check_coords(function: str, coords: Tensor) -> None:
+def check_coords(function: str, coords: Tensor, argument: str = "coords") -> None:
     """Check normalized coords of a floating dtype, ``(..., d)``."""
-    check_tensor(function, "coords", coords)
+    check_tensor(function, argument, coords)
     if not coords.is_floating_point() or coords.dtype.itemsize < 2:
         remedy = "Integer pixel positions become coordinates with ts.coord.normalize(coord, size)."
-        raise TypeError(message(function, "coords", "a floating-point tensor of 16 bits or more", coords.dtype, remedy))
+        raise TypeError(message(function, argument, "a floating-point tensor of 16 bits or more", coords.dtype, remedy))
     if coords.ndim == 0:
-        raise ValueError(message(function, "coords", "of shape (..., d)", "a tensor without dimensions", "Use coords.reshape(1)."))
+        raise ValueError(message(function, argument, "of shape (..., d)", "a tensor without dimensions", f"Use {argument}.reshape(1)."))
 
 
 def inside(coords: Tensor) -> Tensor:

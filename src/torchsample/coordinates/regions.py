@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .._checks import check_size, check_tensor, message
-from .convert import check_coords
+from .convert import arithmetic_dtype, check_coords
 
 __all__ = ["from_region", "region_from_box", "region_from_rotated_box", "to_region"]
 
@@ -53,7 +53,7 @@ def region_from_box(boxes: Tensor, size: Sequence[int] | None = None) -> Tensor:
     -------
     Tensor
         ``(..., d, d + 1)``, dtype of ``boxes``: affine maps from ``[-1, 1]`` in the box to normalized coordinates of the image, as `affine`
-        and `from_region` take them.
+        and `from_region` take them. A box whose low corner is beyond its high one is mirrored.
 
     Raises
     ------
@@ -206,7 +206,9 @@ def to_region(coords: Tensor, regions: Tensor) -> Tensor:
     tensor([0.0000, 0.5000])
     """
     theta = _align("ts.coord.to_region", coords, regions)
-    offset = (coords - theta[..., -1]).unsqueeze(-1)
+    dtype = torch.promote_types(coords.dtype, regions.dtype)
+    theta = theta.to(arithmetic_dtype(dtype))
+    offset = (coords.to(theta.dtype) - theta[..., -1]).unsqueeze(-1)
     # Regions without extent have no inverse; `solve_ex` says so with numbers that are not finite instead of an error for all.
     solution: Tensor = torch.linalg.solve_ex(theta[..., :-1].expand(*offset.shape[:-1], -1), offset)[0]
-    return solution.squeeze(-1)
+    return solution.squeeze(-1).to(dtype)

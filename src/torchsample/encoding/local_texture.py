@@ -17,6 +17,11 @@ def _check_waves(function: str, argument: str, waves: Tensor, width: int, offset
         raise ValueError(message(function, argument, wanted, f"shape {tuple(waves.shape)}", remedy))
 
 
+def _reduce(turns: Tensor) -> Tensor:
+    """Half periods without the whole periods in them, which multiplied by pi would cost a wave its digits."""
+    return turns - 2 * (turns.detach() / 2).round()
+
+
 def local_texture(offsets: Tensor, amplitudes: Tensor, frequencies: Tensor, phases: Tensor | None = None) -> Tensor:
     """Encode offsets from a cell as waves of that cell's own amplitudes, frequencies and phases.
 
@@ -29,7 +34,7 @@ def local_texture(offsets: Tensor, amplitudes: Tensor, frequencies: Tensor, phas
     frequencies : Tensor
         ``(..., n * d)``: of each wave along ``(x, y, ...)``, wave by wave; half periods per offset of 1.
     phases : Tensor, optional
-        ``(..., n)``, in half periods; LTE estimates them from the size of the queried pixel.
+        ``(..., n)`` or of a shape that broadcasts to that, in half periods; LTE estimates them from the size of the queried pixel.
 
     Returns
     -------
@@ -60,16 +65,20 @@ def local_texture(offsets: Tensor, amplitudes: Tensor, frequencies: Tensor, phas
     torch.Size([1, 48, 64, 4, 32])
     """
     function = "ts.encoding.local_texture"
-    check_coords(function, offsets)
+    check_coords(function, offsets, "offsets")
     check_tensor(function, "amplitudes", amplitudes)
     n = amplitudes.shape[-1] // 2 if amplitudes.ndim else 0
     _check_waves(function, "amplitudes", amplitudes, 2 * n, offsets)
     _check_waves(function, "frequencies", frequencies, offsets.shape[-1] * n, offsets)
     exact = offsets.to(arithmetic_dtype(offsets.dtype))
     turns = (frequencies.to(exact.dtype).reshape(*offsets.shape[:-1], n, offsets.shape[-1]) * exact.unsqueeze(-2)).sum(-1)
+    angle = _reduce(turns)
     if phases is not None:
-        _check_waves(function, "phases", phases, n, offsets)
-        turns = turns + phases.to(exact.dtype)
-    # Whole periods do not change a wave, but multiplied by pi they cost it digits.
-    angle = torch.pi * (turns - 2 * (turns.detach() / 2).round())
+        check_tensor(function, "phases", phases)
+        try:
+            angle = angle + _reduce(phases.to(exact.dtype).expand(*offsets.shape[:-1], n))
+        except RuntimeError:
+            _check_waves(function, "phases", phases, n, offsets)
+            raise
+    angle = torch.pi * angle
     return (amplitudes.to(exact.dtype) * torch.cat([angle.cos(), angle.sin()], dim=-1)).to(offsets.dtype)

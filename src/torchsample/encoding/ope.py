@@ -56,14 +56,15 @@ def ope(offsets: Tensor, order: int = 3) -> Tensor:
     torch.Size([1, 48, 64, 3])
     """
     function = "ts.encoding.ope"
-    check_coords(function, offsets)
+    check_coords(function, offsets, "offsets")
     check_count(function, "order", order, minimum=0)
     exact = offsets.to(arithmetic_dtype(offsets.dtype))
     basis = torch.ones_like(exact[..., :1])
     harmonics = torch.arange(1, order + 1, dtype=exact.dtype, device=exact.device)
     for x in exact.unbind(-1):
-        # Fewer than a period and a half from 0 for each harmonic: nothing to reduce before the multiplication.
-        phase = math.pi / 2 * harmonics * x.unsqueeze(-1)
+        # Whole periods, 4 wide, do not change a wave, but multiplied by pi they cost it digits.
+        quarters = harmonics * (x - 4 * (x.detach() / 4).round()).unsqueeze(-1)
+        phase = math.pi / 2 * (quarters - 4 * (quarters.detach() / 4).round())
         waves = math.sqrt(2) * torch.stack([phase.cos(), phase.sin()], dim=-1).flatten(-2)
         row = torch.cat([torch.ones_like(x).unsqueeze(-1), waves], dim=-1)
         basis = (row.unsqueeze(-1) * basis.unsqueeze(-2)).flatten(-2)

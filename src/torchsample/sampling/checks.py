@@ -123,6 +123,15 @@ def _is_concrete(tensor: Tensor) -> bool:
     return plain and not (torch.compiler.is_compiling() or torch._C._functorch.is_batchedtensor(tensor) or tensor.is_meta)
 
 
+def check_map_numbers(function: str, batch_index: Tensor, n_maps: int) -> None:
+    """Check that there are the maps that points or regions say they are in."""
+    if batch_index.numel() and _is_concrete(batch_index):
+        low, high = (int(bound) for bound in batch_index.aminmax())
+        if low < 0 or high >= n_maps:
+            wanted = f"between 0 and {n_maps - 1}"
+            raise ValueError(message(function, "batch_index", wanted, f"values from {low} to {high}", "Count the maps from 0."))
+
+
 def _check_batch_index(function: str, coords: Tensor, featmap: Tensor, batch_index: Tensor) -> None:
     check_tensor(function, "batch_index", batch_index)
     if batch_index.dtype not in (torch.int64, torch.int32):
@@ -136,11 +145,7 @@ def _check_batch_index(function: str, coords: Tensor, featmap: Tensor, batch_ind
         wanted = f"of shape ({coords.shape[0]},), one map per point"
         raise ValueError(message(function, "batch_index", wanted, f"shape {tuple(batch_index.shape)}", "Give each point its map."))
     check_device(function, "batch_index", batch_index.device, "featmap", featmap.device)
-    if batch_index.numel() and _is_concrete(batch_index):
-        low, high = (int(bound) for bound in batch_index.aminmax())
-        if low < 0 or high >= featmap.shape[0]:
-            wanted = f"between 0 and {featmap.shape[0] - 1}"
-            raise ValueError(message(function, "batch_index", wanted, f"values from {low} to {high}", "Count the maps from 0."))
+    check_map_numbers(function, batch_index, featmap.shape[0])
 
 
 def place_batched(function: str, coords: Tensor, featmap: Tensor, batch_index: Tensor | None) -> Place:

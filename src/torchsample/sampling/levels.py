@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import torch
@@ -9,8 +10,8 @@ from torch import Tensor
 
 from .._checks import check_flag, message
 from ..interpolation.kernels import Kernel
-from .checks import Mode, PaddingMode
-from .sample import sample
+from .checks import Mode, PaddingMode, place_batched
+from .sample import walk
 
 
 def sample_levels(
@@ -65,7 +66,10 @@ def sample_levels(
         got = "a tensor" if isinstance(featmaps, Tensor) else repr(featmaps)
         raise TypeError(message(function, "featmaps", "a sequence of maps, at least one", got, "For a single map there is ts.sample."))
     check_flag(function, "feat_last", feat_last)
-    values = [sample(coords, featmap, mode, padding_mode, align_corners, batch_index=batch_index) for featmap in featmaps]
-    n_batch = 0 if batch_index is not None else featmaps[0].ndim - 1 - coords.shape[-1]
-    whole = torch.cat(values, dim=-1)
+    place = functools.partial(place_batched, function, batch_index=batch_index)
+    values = [walk(function, coords, featmap, mode, padding_mode, align_corners, None, True, None, True, place) for featmap in featmaps]
+    n_batch = 0 if batch_index is not None else max(featmap.ndim for featmap in featmaps) - 1 - coords.shape[-1]
+    # Maps of different batches: each has as many points as all of them together.
+    points = [next((side for side in sides if side != 1), 1) for sides in zip(*(each.shape[:-1] for each in values), strict=True)]
+    whole = torch.cat([each.expand(*points, -1) for each in values], dim=-1)
     return whole if feat_last else whole.movedim(-1, n_batch).contiguous()

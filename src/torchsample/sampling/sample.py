@@ -75,7 +75,7 @@ def _encode(function: str, encoder: Encoder, coords: Tensor, values: Tensor) -> 
     return encoded.to(values.dtype).expand(*values.shape[:-1], -1)
 
 
-def _sample(
+def walk(
     function: str,
     coords: Tensor,
     featmap: Tensor,
@@ -115,7 +115,7 @@ def _sample_nobatch(
     """`sample` without a batch: coords ``(*points, d)``, map ``(c, *spatial)``, result ``(*points, c)``."""
     function = "ts.sample.nobatch"
     place = functools.partial(place_single, function)
-    return _sample(function, coords, featmap, mode, padding_mode, align_corners, encoder, feat_last, fill, prefilter, place)
+    return walk(function, coords, featmap, mode, padding_mode, align_corners, encoder, feat_last, fill, prefilter, place)
 
 
 @with_nobatch(_sample_nobatch)
@@ -202,7 +202,7 @@ def sample(
     """
     function = "ts.sample"
     place = functools.partial(place_batched, function, batch_index=batch_index)
-    return _sample(function, coords, featmap, mode, padding_mode, align_corners, encoder, feat_last, fill, prefilter, place)
+    return walk(function, coords, featmap, mode, padding_mode, align_corners, encoder, feat_last, fill, prefilter, place)
 
 
 def _check_rank(function: str, coords: Tensor, rank: int) -> None:
