@@ -85,7 +85,7 @@ def _add_upscale(command: argparse.ArgumentParser) -> None:
     how.add_argument("--scale", type=parse_scale, default=4.0, help="how many times larger, 3.7 for example (default: %(default)g)")
     how.add_argument("--size", type=parse_size, metavar="WxH", help="or the size of the result")
     add("-o", "--output", type=Path, metavar="FILE", help="the result; .tif for very large ones (default: beside the picture)")
-    add("--tile", type=whole(16, 4096), default=192, help="side of the pieces (default: %(default)s)")
+    add("--tile", type=whole(16, 4096), default=128, help="side of the pieces (default: %(default)s)")
     _add_checkpoint(command)
 
 

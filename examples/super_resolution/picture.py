@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -18,10 +19,13 @@ BOX = 0.30, 0.02, 0.58, 0.30
 """Left, top, right and bottom of the part that is shown: a face, in the astronaut's photograph."""
 
 
-def _part(image: Tensor) -> Tensor:
+def _show_part(axes: Axes, image: Tensor, title: str) -> None:
+    """The part of a picture, whatever its size; its edges may cut through pixels."""
     height, width = image.shape[-2:]
     left, top, right, bottom = BOX
-    return image[..., round(top * height) : round(bottom * height), round(left * width) : round(right * width)]
+    show(axes, image, title)
+    axes.set_xlim(left * width - 0.5, right * width - 0.5)
+    axes.set_ylim(bottom * height - 0.5, top * height - 0.5)
 
 
 def picture(args: argparse.Namespace) -> None:
@@ -35,5 +39,5 @@ def picture(args: argparse.Namespace) -> None:
         images = small, pillow_bicubic(small, photo.size), liif, to_map(photo)
         titles = f"input, {ts.tensor_to_size(small)[0]} x {ts.tensor_to_size(small)[1]}", f"bicubic x{scale:g}", f"LIIF x{scale:g}", "truth"
         for axes, image, title in zip(cells, images, titles, strict=True):
-            show(axes, _part(image), title)
+            _show_part(axes, image, title)
     save_figure(figure, args.output)
