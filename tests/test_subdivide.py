@@ -21,10 +21,6 @@ def certainty(scores):
     return first - second
 
 
-def label(scores):
-    return int(np.argmax(scores)) if len(scores) > 1 else int(scores[0] > 0)
-
-
 def centre(pixel, size, align_corners):
     """Normalized centre ``(x, y, ...)`` of a pixel ``(..., y, x)``."""
     pairs = zip(reversed(pixel), reversed(size), strict=True)
@@ -33,39 +29,37 @@ def centre(pixel, size, align_corners):
     return [(2 * i + 1) / side - 1 for i, side in pairs]
 
 
-def settled(pixel, fine, coarse, known, labels, align_corners):
-    """Whether all the pixels that a finer one lies between are known and of one class."""
+def around(pixel, fine, coarse, align_corners):
+    """The pixels that a pixel of a finer map is interpolated from."""
     axes = []
     for x, side in zip(centre(pixel, fine, align_corners), reversed(coarse), strict=True):
         taps = oracle.taps(oracle.position(x, side, align_corners), "linear")
         axes.append([oracle.pixel(i, side, "border", align_corners) for i, _ in taps])
-    around = list(itertools.product(*reversed(axes)))
-    return all(known[p] for p in around) and len({labels[p] for p in around}) == 1
+    return itertools.product(*reversed(axes))
 
 
 def naive(coarse, head, steps, n_points, remember, align_corners=False, measure=certainty):
     """One map ``(c, *spatial)``; the refined map and per step the pixels that were asked for, in their order."""
     logits, asked = coarse, []
-    known = np.zeros(coarse.shape[1:], bool)
+    news = np.full(coarse.shape[1:], np.inf)
     for step in range(steps):
         size = logits.shape[1:]
         fine = tuple(2 * side for side in size)
         pixels = list(itertools.product(*map(range, fine)))
-        labels = {p: label(logits[(slice(None), *p)]) for p in itertools.product(*map(range, size))}
-        late = np.zeros(fine, bool)
-        for p in pixels if remember else ():
-            late[p] = settled(p, fine, size, known, labels, align_corners)
-        larger = np.zeros((len(coarse), *fine))
+        larger, spread = np.zeros((len(coarse), *fine)), np.zeros(fine)
         for p in pixels:
             larger[(slice(None), *p)] = oracle.sample_point(centre(p, fine, align_corners), logits, "linear", "border", align_corners)
-        logits, known = larger, late.copy()
+            spread[p] = max(news[q] for q in around(p, fine, size, align_corners))
+        logits, news = larger, spread
         if n_points >= 2 ** len(size) * len(pixels) and step < steps - 1:
             continue
+        late = (news <= 0.01 * logits.std()) & remember
         order = sorted(pixels, key=lambda p: (late[p], measure(logits[(slice(None), *p)].tolist()), p))
         asked.append(order[:n_points])
         for p in asked[-1]:
-            logits[(slice(None), *p)] = head(centre(p, fine, align_corners))
-            known[p] = True
+            values = np.array(head(centre(p, fine, align_corners)))
+            news[p] = np.abs(values - logits[(slice(None), *p)]).max()
+            logits[(slice(None), *p)] = values
     return logits, asked
 
 
@@ -150,7 +144,7 @@ def test_an_ambiguous_area_does_not_eat_all_points():
     forgetful, _ = wrong_pixels(False)
     remembering, coords = wrong_pixels(True)
     assert forgetful > 10
-    assert remembering == 0
+    assert remembering < forgetful / 10
     on_the_disc = [float((each[..., 0] > -0.5).double().mean()) for each in coords]
     assert on_the_disc[-1] > 0.5, "almost all of the area is known"
 

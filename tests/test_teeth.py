@@ -332,16 +332,16 @@ CASES = {
         "torch.full_like(places.weight, 1 / places.weight.shape[-1])",
         ensemble_tests.check_liif,
     ),
-    "all of one class": (
-        pointrend._settle,
-        "low == high",
-        "low <= high",
+    "news of one neighbour only": (
+        pointrend._spread,
+        "torch.maximum(",
+        "torch.minimum(",
         lambda: subdivide_tests.check(subdivide_tests.dyadic(2, 1, 4, 4), 3, 60, True),
     ),
     "refined pixels forgotten": (
         pointrend._choose,
-        "order.take_along_dim(late.argsort(dim=1, stable=True)[:, :n], dim=1)",
-        "order[:, :n]",
+        "keys + behind",
+        "keys",
         subdivide_tests.test_an_ambiguous_area_does_not_eat_all_points,
     ),
     "a step too few": (
@@ -352,8 +352,8 @@ CASES = {
     ),
     "certain pixels refined": (
         pointrend._choose,
-        "argsort(dim=1, stable=True)\n",
-        "argsort(dim=1, stable=True, descending=True)\n",
+        "keys = certainty",
+        "keys = -certainty",
         lambda: subdivide_tests.check(subdivide_tests.dyadic(2, 1, 4, 4), 1, 7, False),
     ),
     "pieces over each other": (

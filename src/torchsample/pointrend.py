@@ -22,31 +22,26 @@ __all__ = ["subdivide"]
 
 Refine = Callable[[Tensor], Tensor]
 
-
-def _labels(logits: Tensor) -> Tensor:
-    """The class of each pixel, ``(b, *spatial)``; the sign of a single logit."""
-    return logits.argmax(1) if logits.shape[1] > 1 else (logits[:, 0] > 0).long()
+NOTHING_NEW = 0.01
+"""A prediction that differs by less than so many standard deviations of the map from what interpolation said has brought nothing new."""
 
 
-def _extremes(low: Tensor, high: Tensor, size: tuple[int, ...], align_corners: bool) -> tuple[Tensor, Tensor]:
-    """Least and largest label of the pixels that each pixel of a map of twice the size is interpolated from."""
+def _spread(news: Tensor, size: tuple[int, ...], align_corners: bool) -> Tensor:
+    """For each pixel of a map of twice the size, the most of the pixels that it is interpolated from."""
     for axis, side in enumerate(size):
-        dim = low.ndim - 1 - axis
-        fine = torch.arange(2 * side, dtype=torch.float64, device=low.device)
+        dim = news.ndim - 1 - axis
+        fine = torch.arange(2 * side, dtype=torch.float64, device=news.device)
         left = to_position(from_position(fine, 2 * side, align_corners), side, align_corners).floor().long()
         one, other = left.clamp(0, side - 1), (left + 1).clamp(0, side - 1)
-        low = torch.minimum(low.index_select(dim, one), low.index_select(dim, other))
-        high = torch.maximum(high.index_select(dim, one), high.index_select(dim, other))
-    return low, high
+        news = torch.maximum(news.index_select(dim, one), news.index_select(dim, other))
+    return news
 
 
-def _settle(known: Tensor, logits: Tensor, align_corners: bool) -> Tensor:
-    """The pixels of a map of twice the size that only lie between known pixels of a single class."""
-    labels = _labels(logits)
-    # A pixel that is not known is of every class.
-    low, high = labels.masked_fill(~known, -1), labels.masked_fill(~known, logits.shape[1] + 1)
-    low, high = _extremes(low, high, tensor_to_size(logits), align_corners)
-    return low == high
+def _deviation(logits: Tensor) -> Tensor:
+    """The standard deviation of all numbers of each map, ``(b, 1, ...)`` like ``(b, *spatial)``."""
+    numbers = logits.flatten(1)
+    numbers = numbers - numbers.mean(1, keepdim=True)
+    return numbers.square().mean(1).sqrt().reshape(-1, *[1] * (logits.ndim - 2))
 
 
 def _enlarge(logits: Tensor, align_corners: bool) -> Tensor:
@@ -55,13 +50,23 @@ def _enlarge(logits: Tensor, align_corners: bool) -> Tensor:
     return feat_first(sample(coords, logits, align_corners=align_corners)).contiguous()
 
 
+def _least(keys: Tensor, n: int) -> Tensor:
+    """Numbers ``(b, n)`` of the least keys ``(b, m)``, the least first; among equals the first, and without sorting all of them."""
+    last = keys.topk(n, dim=1, largest=False).values.amax(1, keepdim=True)
+    less, equal = keys < last, keys == last
+    chosen = less | (equal & (equal.cumsum(1) <= n - less.sum(1, keepdim=True)))
+    numbers = torch.arange(keys.shape[1], device=keys.device).masked_fill(~chosen, keys.shape[1]).topk(n, dim=1, largest=False).values
+    return numbers.take_along_dim(keys.take_along_dim(numbers, 1).argsort(dim=1, stable=True), 1)
+
+
 def _choose(certainty: Tensor, settled: Tensor, n: int) -> Tensor:
     """Numbers ``(b, n)`` of the least certain pixels, those that are settled after all others."""
-    # NaN is as uncertain as can be.
-    certainty = certainty.nan_to_num(nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf)
-    order = certainty.flatten(1).argsort(dim=1, stable=True)
-    late = settled.flatten(1).take_along_dim(order, dim=1).to(torch.uint8)
-    return order.take_along_dim(late.argsort(dim=1, stable=True)[:, :n], dim=1)
+    # NaN is as uncertain as can be; and sums must not overflow.
+    keys = certainty.flatten(1).to(torch.promote_types(certainty.dtype, torch.float32))
+    largest = torch.finfo(keys.dtype).max / 8
+    keys = keys.nan_to_num(-largest, largest, -largest).clamp(-largest, largest)
+    behind = keys.amax(1, keepdim=True) - keys.amin(1, keepdim=True) + 1
+    return _least(torch.where(settled.flatten(1), keys + behind, keys), n)
 
 
 def _ask(function: str, refine: Refine, coords: Tensor, like: Tensor) -> Tensor:
@@ -129,8 +134,9 @@ def subdivide(
     align_corners : bool, default: False
         What -1 and 1 are: the outer edges of the map or (``True``) the centres of its first and last pixels.
     remember : bool, default: True
-        Look last at pixels that only lie between pixels of an earlier step which were predicted anew and are all of one class.
-        ``False`` forgets, as published implementations do: pixels that stay uncertain are then predicted again in every step.
+        Look last where an earlier step has asked and learnt nothing new: at pixels that lie between pixels whose new prediction was what
+        interpolation had said, to 1 % of the map's standard deviation. ``False`` forgets, as published implementations do; an area that the
+        head is truly unsure of then takes the points of every step.
     return_coords : bool, default: False
         Also give the coordinates that `refine` was asked for.
 
@@ -175,20 +181,23 @@ def subdivide(
     check_flag(function, "return_coords", return_coords)
     uncertainty = uncertainty or ("binary_logits" if coarse.shape[1] == 1 else "margin")
     logits, asked = coarse, []
-    known = torch.zeros_like(coarse[:, 0], dtype=torch.bool)
+    # How much a pixel changed when it was predicted anew, in any class; what never was may change by any amount.
+    news = torch.full_like(coarse[:, 0], torch.inf)
     for step in range(steps):
-        known = _settle(known, logits, align_corners) if remember else known.new_zeros(())
+        news = _spread(news, tensor_to_size(logits), align_corners)
         logits = _enlarge(logits, align_corners)
         pixels = prod(logits.shape[2:])
         if step < steps - 1 and n_points >= pixels * 2 ** (logits.ndim - 2):
-            known = known.expand(logits[:, 0].shape)
             continue
         certainty = certainty_of(function, uncertainty, logits.detach().movedim(1, -1), "coarse")
-        chosen = _choose(certainty, known.expand(certainty.shape), min(n_points, pixels))
+        settled = (news <= NOTHING_NEW * _deviation(logits.detach())) & remember
+        chosen = _choose(certainty, settled, min(n_points, pixels))
         size = tensor_to_size(logits)
         coords = pixel_centres(axis_indices(chosen, size), size, dtype_like(logits), align_corners)
         values = _ask(function, refine, coords, logits).movedim(-1, 1)
-        logits = logits.flatten(2).scatter(2, chosen.unsqueeze(1).expand_as(values), values).reshape(logits.shape)
-        known = known.expand(certainty.shape).flatten(1).scatter(1, chosen, True).reshape(certainty.shape)
+        index = chosen.unsqueeze(1).expand_as(values)
+        change = (values - logits.flatten(2).gather(2, index)).detach().abs().amax(1)
+        logits = logits.flatten(2).scatter(2, index, values).reshape(logits.shape)
+        news = news.flatten(1).scatter(1, chosen, change).reshape(news.shape)
         asked.append(coords)
     return (logits, asked) if return_coords else logits
