@@ -11,7 +11,7 @@ import argparse
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,17 +105,23 @@ class Trainer:
     checkpoint: Path | None
     seconds: float = 30.0
     """Between checkpoints."""
+    groups: Callable[[nn.Module, float], Iterable[dict[str, Any]]] | None = None
+    """From the model and the learning rate to groups of parameters with rates of their own."""
 
     def __post_init__(self) -> None:
         if self.settings["batch"] % self.team.size:
             raise SystemExit(f"error: a batch of {self.settings['batch']} does not divide among {self.team.size} processes; change --batch")
         self.model.to(self.team.device)
         self._joined = self.team.join(self.model)
-        self._optimizer = torch.optim.Adam(self.model.parameters(), lr=self.settings["lr"])
+        groups = [{"params": list(self.model.parameters())}] if self.groups is None else list(self.groups(self.model, self.settings["lr"]))
+        self._optimizer = torch.optim.Adam(groups, lr=self.settings["lr"])
         self._schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self._optimizer, max_lr=self.settings["lr"], total_steps=self.settings["steps"], pct_start=self._rise()
+            self._optimizer,
+            max_lr=[group["lr"] for group in self._optimizer.param_groups],
+            total_steps=self.settings["steps"],
+            pct_start=self._rise(),
         )
-        self._step = 0
+        self.step = 0
 
     def _rise(self) -> float:
         """The share of the steps in which the rate rises: a tenth, but PyTorch divides by zero where that is a single step."""
@@ -135,7 +141,7 @@ class Trainer:
         self.model.load_state_dict(saved["model"])
         self._optimizer.load_state_dict(saved["optimizer"])
         self._schedule.load_state_dict(saved["schedule"])
-        self._step = saved["step"]
+        self.step = saved["step"]
 
     def _save(self) -> None:
         if self.checkpoint is None or not self.team.leads:
@@ -144,7 +150,7 @@ class Trainer:
             "model": self.model.state_dict(),
             "optimizer": self._optimizer.state_dict(),
             "schedule": self._schedule.state_dict(),
-            "step": self._step,
+            "step": self.step,
             "settings": self.settings,
         }
         write_beside(self.checkpoint, lambda path: torch.save(state, path))
@@ -152,18 +158,18 @@ class Trainer:
     def run(self, loss_of: Callable[[nn.Module, torch.Generator, Team], tuple[Tensor, dict[str, Tensor]]]) -> None:
         """Train to the end; ``loss_of`` gives the loss of this process's share of a batch, and numbers to show."""
         self.model.train()
-        bar = tqdm(total=self.settings["steps"], initial=self._step, desc="training", disable=not self.team.leads)
+        bar = tqdm(total=self.settings["steps"], initial=self.step, desc="training", disable=not self.team.leads)
         saved = time.monotonic()
         with bar:
-            while self._step < self.settings["steps"]:
-                generator = torch.Generator().manual_seed((self.settings["seed"] * 1_000_003 + self._step) % 2**63)
+            while self.step < self.settings["steps"]:
+                generator = torch.Generator().manual_seed((self.settings["seed"] * 1_000_003 + self.step) % 2**63)
                 loss, numbers = loss_of(self._joined, generator, self.team)
                 self._optimizer.zero_grad()
                 loss.backward()
                 self._optimizer.step()
                 self._schedule.step()
-                self._step += 1
-                if self._step % 10 == 0:
+                self.step += 1
+                if self.step % 10 == 0:
                     shown = {name: f"{self.team.mean(number):.3f}" for name, number in numbers.items()}
                     bar.set_postfix(shown, refresh=False)
                 bar.update()

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import statistics
 
 from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser
@@ -35,3 +36,16 @@ def test_speed_is_what_was_measured():
     for layout in ("channels-first", "channels-last", "all"):
         means = [line["mean"] for line in data["summary"]["means"] if line["layout"] == layout]
         assert f"| {layout} | " + " | ".join(f"{mean:.2f}" for mean in means) + " |" in lines
+
+
+def test_examples_are_what_was_measured():
+    """The tables of LIIF and PointRend are those of the results that the examples saved."""
+    lines, folder = README.read_text().splitlines(), README.parent / "examples"
+    scores = json.loads((folder / "super_resolution" / "results.json").read_text())["scores"]
+    for method in scores["2"]:
+        means = [statistics.mean(by_method[method].values()) for by_method in scores.values()]
+        assert f"| {method} | " + " | ".join(f"{mean:.2f}" for mean in means) + " |" in lines
+    ways = json.loads((folder / "point_refinement" / "results.json").read_text())["rows"]["main"]
+    assert "PointRend" in ways
+    for name, row in ways.items():
+        assert f"| {name} | {row['iou_mean']:.2f} | {row['boundary_iou_mean']:.1f} | {row['points']:,} |" in lines

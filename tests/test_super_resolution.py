@@ -97,7 +97,7 @@ def test_an_interrupted_training_goes_on_to_the_same_result(example, tmp_path):
         return draw(*arguments)
 
     with (
-        mock.patch.object(shared.Trainer.__init__, "__defaults__", (0.0,)),
+        mock.patch.object(shared.Trainer.__init__, "__defaults__", (0.0, None)),
         mock.patch.object(training, "draw_batch", draw_some),
         pytest.raises(KeyboardInterrupt),
     ):
