@@ -13,7 +13,15 @@ import torch
 
 import torchsample as ts
 
-MODULES = ("torchsample", "torchsample.coord", "torchsample.encoding", "torchsample.interpolation", "torchsample.models")
+MODULES = (
+    "torchsample",
+    "torchsample.coord",
+    "torchsample.encoding",
+    "torchsample.interpolation",
+    "torchsample.models",
+    "torchsample.ray",
+    "torchsample.render",
+)
 ROOT = pathlib.Path(__file__).parents[1]
 
 

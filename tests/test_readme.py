@@ -49,3 +49,20 @@ def test_examples_are_what_was_measured():
     assert "PointRend" in ways
     for name, row in ways.items():
         assert f"| {name} | {row['iou_mean']:.2f} | {row['boundary_iou_mean']:.1f} | {row['points']:,} |" in lines
+
+
+def test_claims_of_the_examples_are_what_was_measured():
+    """Beating both bicubics at every scale, parts of LIIF within the spread, PointRend's targets for each seed."""
+    folder = README.parent / "examples"
+    results = json.loads((folder / "super_resolution" / "results.json").read_text())
+    for by_method in results["scores"].values():
+        liif, *others = (statistics.mean(found.values()) for found in by_method.values())
+        assert liif > max(others)
+    runs = {variant: list(zip(*gains.values(), strict=True)) for variant, gains in results["ablation"]["runs"].items()}
+    for variant in runs:
+        for whole, without in zip(runs["LIIF"], runs[variant], strict=True):
+            assert abs(statistics.mean(whole) - statistics.mean(without)) <= statistics.stdev(whole) + statistics.stdev(without)
+    targets = json.loads((folder / "point_refinement" / "results.json").read_text())["targets"]
+    assert targets["iou_within_0.1_of_dense_in_each_seed"]
+    assert targets["mild_beats_uniform_in_each_seed"]
+    assert targets["times_fewer_points"] > 60

@@ -1,6 +1,6 @@
 """Sample neural feature maps at explicit coordinates, with PyTorch."""
 
-from . import coord, default, encoding, interpolation, models
+from . import coord, default, encoding, interpolation, models, ray, render
 from .chunks import chunked, tiled
 from .layout import feat_first, feat_last, tensor_to_size
 from .liif import hoist, local_ensemble
@@ -25,6 +25,8 @@ __all__ = [
     "models",
     "neighborhood",
     "prefilter",
+    "ray",
+    "render",
     "roi_align",
     "sample",
     "sample2d",

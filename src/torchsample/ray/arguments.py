@@ -1,0 +1,92 @@
+"""How the functions on rays read their arguments: types, and what belongs to which ray."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from .._checks import check_tensor, message
+from .._eager import why_not_eager
+from ..coordinates.convert import arithmetic_dtype
+from ..sampling.checks import check_device
+
+
+def check_floating(function: str, argument: str, tensor: Tensor) -> None:
+    check_tensor(function, argument, tensor)
+    if not tensor.is_floating_point():
+        raise TypeError(message(function, argument, "a floating-point tensor", tensor.dtype, f"Convert it with {argument}.float()."))
+
+
+def check_width(function: str, argument: str, tensor: Tensor, width: int, names: str) -> None:
+    """Check vectors ``(..., width)``."""
+    check_floating(function, argument, tensor)
+    if tensor.ndim == 0 or tensor.shape[-1] != width:
+        wanted = f"of shape (..., {width})"
+        raise ValueError(message(function, argument, wanted, f"shape {tuple(tensor.shape)}", f"Put {names} into the last dimension."))
+
+
+def readable(*tensors: Tensor) -> bool:
+    """Whether numbers may be looked at: they are there, and looking does not wait for a device."""
+    return all(tensor.device.type == "cpu" for tensor in tensors) and why_not_eager(*tensors) is None
+
+
+def common_dtype(*tensors: Tensor) -> torch.dtype:
+    """The dtype that tensors promote to, float32 at least: half precision can tell neither pixels nor distances apart."""
+    dtype = tensors[0].dtype
+    for tensor in tensors[1:]:
+        dtype = torch.promote_types(dtype, tensor.dtype)
+    return arithmetic_dtype(dtype)
+
+
+def align(function: str, argument: str, tensor: Tensor, leading: Sequence[int], trailing: int, like: Tensor) -> Tensor:
+    """Let the first dimensions of a tensor ``(*batch, *trailing)`` be the first ones of rays ``(*leading)``, and convert it."""
+    if tensor.device != like.device:
+        raise ValueError(
+            message(function, argument, f"on {like.device}, as the rays are", tensor.device, "Move one of them with .to(device).")
+        )
+    n_batch = tensor.ndim - trailing
+    fits = 0 <= n_batch <= len(leading)
+    if not fits or any(1 not in (own, side) and own != side for own, side in zip(tensor.shape[:n_batch], leading, strict=False)):
+        wanted = (
+            f"(*batch, {', '.join(map(str, tensor.shape[max(n_batch, 0) :]))}) with a batch like the first dimensions of {tuple(leading)}"
+        )
+        remedy = "Batches start at the first dimension and are equal or 1: add dimensions of 1 with unsqueeze(0) to what has none."
+        raise ValueError(message(function, argument, wanted, f"shape {tuple(tensor.shape)}", remedy))
+    return tensor.to(like.dtype).reshape((*tensor.shape[:n_batch], *[1] * (len(leading) - n_batch), *tensor.shape[n_batch:]))
+
+
+def as_scalars(function: str, argument: str, value: float | Tensor, leading: Sequence[int], like: Tensor) -> Tensor:
+    """A number, or numbers ``(*batch)``, to be multiplied with ``(*leading)``."""
+    if isinstance(value, Tensor):
+        return align(function, argument, value, leading, 0, like)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(message(function, argument, "a number or a tensor", repr(value), "Pass a float, or one per batch as a tensor."))
+    return like.new_full((), value)
+
+
+def as_vectors(function: str, argument: str, value: float | Sequence[float] | Tensor, leading: Sequence[int], like: Tensor) -> Tensor:
+    """A vector for all rays, or vectors ``(*batch, d)``; a number stands for every component."""
+    if isinstance(value, (int, float)):
+        return like.new_full(like.shape[-1:], value)
+    # Filled rather than copied: a copy from the host would wait for the device.
+    vectors = value if isinstance(value, Tensor) else torch.stack([like.new_full((), float(component)) for component in value])
+    check_width(function, argument, vectors, like.shape[-1], "one number per axis")
+    return align(function, argument, vectors, leading, 1, like)
+
+
+def check_rays(function: str, origins: Tensor, directions: Tensor, width: int | None = None) -> tuple[Tensor, Tensor]:
+    """Check ``(*rays, d)`` twice, and return both in one dtype and shape."""
+    check_floating(function, "origins", origins)
+    check_width(function, "origins", origins, width or (origins.shape[-1] if origins.ndim else 1), "(x, y, z)")
+    check_width(function, "directions", directions, origins.shape[-1], "(x, y, z)")
+    try:
+        shape = torch.broadcast_shapes(origins.shape, directions.shape)  # type: ignore[no-untyped-call]
+    except RuntimeError:
+        wanted = f"of a shape that broadcasts with directions {tuple(directions.shape)}"
+        remedy = "Both are (*rays, 3)."
+        raise ValueError(message(function, "origins", wanted, f"shape {tuple(origins.shape)}", remedy)) from None
+    check_device(function, "directions", directions.device, "origins", origins.device)
+    dtype = common_dtype(origins, directions)
+    return origins.to(dtype).expand(shape), directions.to(dtype).expand(shape)
