@@ -192,12 +192,13 @@ def _positive(text: str) -> float:
 
 
 def add_training_arguments(
-    parser: argparse.ArgumentParser, whole: Callable[..., Any], checkpoint: Path, steps: int, batch: int, lr: float
+    parser: argparse.ArgumentParser, whole: Callable[..., Any], checkpoint: Path, steps: int | None, batch: int | None, lr: float | None
 ) -> None:
-    """The options of the subcommand train."""
+    """The options of the subcommand train; without a default, the program has one of its own for each kind of run."""
     add = parser.add_argument
-    add("--steps", type=whole(1), default=steps, help="training steps (default: %(default)s)")
-    add("--batch", type=whole(1), default=batch, help="samples per step, of all processes together (default: %(default)s)")
-    add("--lr", type=_positive, default=lr, help="largest learning rate (default: %(default)s)")
+    own = "(default: %(default)s)" if steps is not None else "(default: one for each kind of run)"
+    add("--steps", type=whole(1), default=steps, help=f"training steps {own}")
+    add("--batch", type=whole(1), default=batch, help=f"samples per step, of all processes together {own}")
+    add("--lr", type=_positive, default=lr, help=f"largest learning rate {own}")
     add("--restart", action="store_true", help="start anew, even if there is a checkpoint to go on from")
     add("--checkpoint", type=Path, default=checkpoint, metavar="FILE", help="written now and then (default: %(default)s)")

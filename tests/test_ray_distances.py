@@ -463,3 +463,12 @@ def test_compile_takes_any_number_of_rays():
     compiled = torch.compile(whole, fullgraph=True, backend="eager", dynamic=True)
     for n in (3, 5, 8):
         assert compiled(*random_rays(2, n)).shape == (2, n, 8, 3)
+
+
+@pytest.mark.parametrize("spacing", ["linear", "disparity", "sqrt"])
+@pytest.mark.parametrize("jitter", [None, "sample"])
+def test_edges_never_step_back(spacing, jitter):
+    """A ray through the corner of a box is a few roundings long."""
+    near = 3 + torch.rand(2000)
+    edges = ray.intervals(near, near * (1 + 4e-7), 32, spacing, jitter)
+    assert bool((edges.diff(dim=-1) >= 0).all())

@@ -171,7 +171,8 @@ def intervals(
     inner = s.where((s > 0) & (s < 1), 0.5)
     edges = inverse((1 - inner) * forward(low) + inner * forward(high))
     edges = torch.where(s <= 0, low, torch.where(s >= 1, high, edges))
-    return torch.minimum(torch.maximum(edges, low), high)
+    # Along a very short ray, rounding may step back.
+    return torch.minimum(torch.maximum(edges, low), high).cummax(-1).values
 
 
 def midpoints(edges: Tensor) -> Tensor:
