@@ -1,0 +1,1 @@
+"""Scenes learnt from photographs: NeRF, a voxel grid and a tri-plane."""

@@ -1,0 +1,155 @@
+"""Learn a scene from photographs: NeRF, a voxel grid and a tri-plane, on torchsample.
+
+Without photographs of your own, `make-data` takes some of a mesh: a duck that comes with pybullet, a rabbit that comes with
+pymeshfix, or a file of yours. Folders with transforms_train.json and transforms_test.json, as Blender's exporters write them,
+work unchanged, and so does tiny_nerf_data.npz.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from _common import picture_path, usable_device, whole
+from _training import add_training_arguments
+
+from .fields import FIELDS
+from .picture import compare, render
+from .scene import FIELD_OF_VIEW, MESHES, Scene, find_mesh, make_part, poses_around
+from .scores import RUNS, evaluate
+from .training import train
+
+EXAMPLES = """examples, in the folder examples/ (pip install trimesh embreex pybullet, for make-data):
+  python -m nerf make-data duck                     100 photographs, in seconds
+  python -m nerf train duck --field voxels          about a minute on two CPU cores; interrupt it, and it goes on where it was
+  python -m nerf render -o turn.gif                 a turntable; with .png, a view and its depth
+  python -m nerf evaluate duck --checkpoint nerf.pt PSNR and SSIM of views that were held out
+  python -m nerf evaluate duck --seeds 0 1 2        train and compare all fields, and NeRF without each of its parts
+  python -m nerf picture duck                       truth and fields side by side, with depth
+  torchrun --nproc-per-node 2 -m nerf train duck    the same result, on two processes
+"""
+CHECKPOINT, RUNS_FOLDER = Path("nerf.pt"), Path("nerf_runs")
+RESULTS = Path(__file__).with_name("results.json")
+
+
+def make_data(args: argparse.Namespace) -> None:
+    """The subcommand: photographs of a mesh, written beside and renamed."""
+    folder = args.output or Path(args.mesh).with_suffix("").name
+    folder = Path(folder)
+    if folder.exists():
+        raise SystemExit(f"error: {folder} exists already; remove it, or pass -o")
+    scene, partial = Scene(find_mesh(args.mesh)), folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        make_part(scene, partial, "train", poses_around(args.views), args.size)
+        make_part(scene, partial, "test", poses_around(max(args.views // 10, 2), turn=1.0), args.size)
+        partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    print(f"Saved {folder}")
+
+
+def _add_make_data(command: argparse.ArgumentParser) -> None:
+    command.description = "Take photographs of a mesh from all around, with exact cameras and depth."
+    add = command.add_argument
+    add("mesh", metavar="MESH", help=f"{', '.join(MESHES)}, or a file that trimesh reads")
+    add(
+        "--views",
+        type=whole(2, 10_000),
+        default=90,
+        help="photographs to train on; a tenth as many are for the test (default: %(default)s)",
+    )
+    add("--size", type=whole(8, 4096), default=100, help="their side in pixels (default: %(default)s)")
+    add("-o", "--output", type=Path, metavar="DIR", help="folder to make (default: the mesh's name)")
+
+
+def _add_data(command: argparse.ArgumentParser) -> None:
+    command.add_argument("data", type=Path, metavar="DATA", help="folder with transforms_*.json, or tiny_nerf_data.npz")
+
+
+def _add_train(command: argparse.ArgumentParser) -> None:
+    command.description = "Learn a scene. Steps, batch (rays) and rate have defaults of their own for each field."
+    _add_data(command)
+    command.add_argument("--field", choices=FIELDS, default="voxels", help="what is learnt (default: %(default)s)")
+    command.add_argument("--views", type=whole(1), help="learn from so many of the photographs only")
+    add_training_arguments(command, whole, CHECKPOINT, steps=None, batch=None, lr=None)
+
+
+def _add_render(command: argparse.ArgumentParser) -> None:
+    command.description = "Render views that nobody photographed: a turntable (.gif), or one view and its depth (.png)."
+    add = command.add_argument
+    add("--checkpoint", type=Path, default=CHECKPOINT, metavar="FILE", help="of train (default: %(default)s)")
+    add("-o", "--output", type=Path, default=Path("turntable.gif"), metavar="FILE", help="(default: %(default)s)")
+    add("--size", type=whole(8, 4096), default=100, help="side in pixels (default: %(default)s)")
+    add("--frames", type=whole(2, 1000), default=30, help="of a turntable (default: %(default)s)")
+    add("--angle", type=float, default=30.0, help="of a single view, in degrees (default: %(default)s)")
+    add("--height", type=float, default=0.35, help="of the camera, from -1 to 1 (default: %(default)s)")
+    add("--fov", type=float, default=FIELD_OF_VIEW, help="field of view across the width, in radians (default: %(default).3f)")
+
+
+def _add_evaluate(command: argparse.ArgumentParser) -> None:
+    command.description = "Measure views that were held out: of one checkpoint, or of every field and of NeRF without each of its parts."
+    _add_data(command)
+    add = command.add_argument
+    add("--checkpoint", type=Path, metavar="FILE", help="measure this one only")
+    add("--seeds", type=whole(0), nargs="+", default=[0], help="of the table (default: 0)")
+    add("--only", choices=list(RUNS), nargs="+", metavar="ROW", help=f"some rows of the table only: {'; '.join(RUNS)}")
+    add("--steps", type=whole(1), help="of every run (default: those of its field)")
+    add("--runs", type=Path, default=RUNS_FOLDER, metavar="DIR", help="checkpoints of the table (default: %(default)s)")
+    add("--results", type=Path, default=RESULTS, metavar="FILE", help="where to save (default: results.json of the example)")
+
+
+def _add_picture(command: argparse.ArgumentParser) -> None:
+    command.description = "Show a view by each field, beside the truth, with depth; after evaluate has trained them."
+    _add_data(command)
+    add = command.add_argument
+    add("--view", type=whole(0), default=4, help="which of the held-out views (default: %(default)s)")
+    add("--runs", type=Path, default=RUNS_FOLDER, metavar="DIR", help="checkpoints of evaluate (default: %(default)s)")
+    add("-o", "--output", type=picture_path, default="nerf.png", metavar="FILE", help="(default: %(default)s)")
+
+
+COMMANDS: dict[str, tuple[Callable[[argparse.Namespace], None], Callable[[argparse.ArgumentParser], None], str]] = {
+    "make-data": (make_data, _add_make_data, "photograph a mesh"),
+    "train": (train, _add_train, "learn a scene"),
+    "render": (render, _add_render, "a turntable, or a view and its depth"),
+    "evaluate": (evaluate, _add_evaluate, "measure held-out views"),
+    "picture": (compare, _add_picture, "compare by eye"),
+}
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    style = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog="python -m nerf", description=__doc__, epilog=EXAMPLES, formatter_class=style)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, (call, add_arguments, what) in COMMANDS.items():
+        command = commands.add_parser(name, help=what)
+        add_arguments(command)
+        command.add_argument("--seed", type=whole(0, 2**31), default=0, help="seed of all random numbers (default: %(default)s)")
+        command.add_argument("--device", type=usable_device, default="cpu", help="where to compute: cpu, cuda (default: %(default)s)")
+        threads = torch.get_num_threads()
+        command.add_argument("--threads", type=whole(1), default=threads, help="CPU threads (default: %(default)s)")
+        command.set_defaults(call=call)
+    return parser
+
+
+def main() -> None:
+    """Run a subcommand."""
+    # As Ctrl-C: what is half done is cleaned up.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    args = make_parser().parse_args()
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(args.seed)
+    try:
+        args.call(args)
+    except KeyboardInterrupt:
+        raise SystemExit("\ninterrupted; nothing half-written is left") from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""Train a field on random pixels of all photographs."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import torchsample as ts
+from _training import Team, Trainer, read_checkpoint, team
+
+from .data import Views, read_views
+from .fields import parameter_groups
+from .rendering import SHARDS, Radiance, cast
+
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "nerf": {"steps": 600, "batch": 512, "lr": 2e-3, "samples": 32, "fine_samples": 32, "order": 6, "width": 96},
+    "voxels": {"steps": 300, "batch": 4096, "lr": 5e-3, "samples": 96, "side": 64, "channels": 7, "cells": 48},
+    "triplane": {"steps": 300, "batch": 4096, "lr": 5e-3, "samples": 96, "side": 128, "channels": 16, "cells": 48},
+}
+"""What the settings of a field are if nothing else is said: each takes about a minute or two on two cores."""
+
+
+def make_settings(field: str, data: Path, **changes: Any) -> dict[str, Any]:
+    """All that a run depends on."""
+    return {"field": field, "data": str(data), "seed": 0, "views": None} | DEFAULTS[field] | changes
+
+
+def _draw(views: Views, batch: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Random pixels: coordinates ``(n, 2)`` of their centres, and of which view ``(n,)``."""
+    number = torch.randint(len(views.images), (batch,), generator=generator)
+    size = torch.tensor(views.size)
+    pixels = (torch.rand(batch, 2, generator=generator) * size).long().minimum(size - 1)
+    return ts.coord.normalize(pixels, views.size), number
+
+
+def fit(settings: dict[str, Any], views: Views, device: torch.device, checkpoint: Path | None, restart: bool) -> Radiance:
+    """Train a field, or go on with the training that a checkpoint has."""
+    views = views if settings["views"] is None else views.some(settings["views"])
+    photos = views.images.movedim(-1, 1)
+    torch.manual_seed(settings["seed"])
+    model = Radiance(settings)
+    with team(device) as members:
+        if SHARDS % members.size or settings["batch"] % SHARDS:
+            raise SystemExit(
+                f"error: processes must divide {SHARDS} and --batch must be a multiple of it, not {members.size} and {settings['batch']}"
+            )
+        trainer = Trainer(model, members, settings, checkpoint, groups=parameter_groups)
+
+        def loss_of(joined: nn.Module, generator: torch.Generator, members: Team) -> tuple[Tensor, dict[str, Tensor]]:
+            coords, number = _draw(views, settings["batch"], generator)
+            truth = members.share(ts.sample(coords, photos, mode="nearest", batch_index=number))
+            origins, directions = (members.share(part) for part in cast(views, coords, number))
+            seeds = torch.randint(2**62, (1 + SHARDS,), generator=generator).tolist()
+            model.look_for_space(trainer.step, seeds.pop())
+            renderings = joined(origins, directions, members.share(torch.tensor(seeds)).tolist())
+            errors = [(rendering.colour - truth).square().mean() for rendering in renderings]
+            return torch.stack(errors).sum(), {"PSNR": -10 * errors[-1].detach().log10()}
+
+        if not restart:
+            trainer.resume()
+        trainer.run(loss_of)
+    return model
+
+
+def train(args: argparse.Namespace) -> None:
+    """The subcommand."""
+    changes = {name: getattr(args, name) for name in ("steps", "batch", "lr", "views") if getattr(args, name) is not None}
+    settings = make_settings(args.field, args.data, seed=args.seed, **changes)
+    fit(settings, read_views(args.data, "train"), args.device, args.checkpoint, args.restart)
+    print(f"Saved {args.checkpoint}")
+
+
+def load(path: Path, device: torch.device) -> Radiance:
+    """The field of a checkpoint, ready to use."""
+    saved = read_checkpoint(path)
+    try:
+        model = Radiance(saved["settings"])
+        model.load_state_dict(saved["model"])
+    except (KeyError, RuntimeError, TypeError) as error:
+        raise SystemExit(f"error: {path} is no checkpoint of this program: {str(error).splitlines()[0]}") from None
+    return model.to(device).eval()

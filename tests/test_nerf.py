@@ -1,0 +1,247 @@
+"""The example nerf: scenes from folders, training that goes on and is shared, views rendered; errors in one line."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+SMALL = {
+    "nerf": {"steps": 4, "batch": 8, "samples": 4, "fine_samples": 4, "order": 2, "width": 8},
+    "voxels": {"steps": 4, "batch": 8, "samples": 16, "side": 8, "cells": 4},
+    "triplane": {"steps": 4, "batch": 8, "samples": 16, "side": 8, "channels": 4, "cells": 4},
+}
+
+
+@pytest.fixture
+def example(monkeypatch):
+    """The modules of the example, by name."""
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    return lambda name: importlib.import_module(f"nerf.{name}")
+
+
+def ball_scene(origins: np.ndarray, directions: np.ndarray) -> np.ndarray:
+    """Colour and opacity of a ball of radius 0.7, coloured by its place."""
+    b, c = (origins * directions).sum(-1), (origins**2).sum(-1) - 0.49
+    room = b**2 - c
+    points = origins + (-b - np.sqrt(np.maximum(room, 0)))[:, None] * directions
+    return np.where(room[:, None] > 0, np.concatenate([0.5 + 0.5 * points / 0.7, np.ones_like(points[:, :1])], 1), 0)
+
+
+@pytest.fixture
+def folder(example, tmp_path):
+    """Photographs of a ball."""
+    scene = example("scene")
+    for part, count in (("train", 12), ("test", 3)):
+        (tmp_path / "ball" / part).mkdir(parents=True)
+        frames = []
+        for number, pose in enumerate(scene.poses_around(count)):
+            rgba = ball_scene(*scene.camera_rays(pose, 24)).reshape(24, 24, 4)
+            Image.fromarray((255 * rgba).round().astype(np.uint8)).save(tmp_path / "ball" / part / f"r_{number}.png")
+            frames.append({"file_path": f"./{part}/r_{number}", "transform_matrix": pose.tolist()})
+        text = json.dumps({"camera_angle_x": scene.FIELD_OF_VIEW, "frames": frames})
+        (tmp_path / "ball" / f"transforms_{part}.json").write_text(text)
+    return tmp_path / "ball"
+
+
+def fit(example, folder, field, checkpoint=None, restart=False, **changes):
+    training = example("training")
+    settings = training.make_settings(field, folder, **SMALL[field] | changes)
+    return training.fit(settings, example("data").read_views(folder, "train"), torch.device("cpu"), checkpoint, restart)
+
+
+def run(cwd: Path, *arguments: object, processes: int = 1) -> str:
+    launcher = ["-m", "torch.distributed.run", "--nproc-per-node", str(processes)] if processes > 1 else []
+    command = [sys.executable, *launcher, "-m", "nerf", *map(str, arguments)]
+    environment = {"PYTHONPATH": str(EXAMPLES), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"}
+    result = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_rays_go_through_the_pixels_of_the_photographs(example, folder):
+    """Our cameras against the caster's own formula, which does not use this library."""
+    import torchsample as ts
+
+    views, scene = example("data").read_views(folder, "train"), example("scene")
+    rays = ts.ray.pinhole(ts.coord.full(0, views.size), views.poses[5], views.size, fov=views.fov)
+    origins, directions = scene.camera_rays(views.poses[5].double().numpy(), 24)
+    np.testing.assert_allclose(rays.origins.reshape(-1, 3), origins, atol=1e-6)
+    np.testing.assert_allclose(rays.directions.reshape(-1, 3), directions, atol=1e-6)
+
+
+@pytest.mark.parametrize("field", SMALL)
+def test_the_same_seed_gives_the_same_field_wherever_it_was_interrupted(example, folder, tmp_path, field):
+    whole = fit(example, folder, field, tmp_path / "whole.pt")
+    training, shared, calls = example("training"), importlib.import_module("_training"), []
+    draw = training._draw
+
+    def draw_some(*arguments):
+        calls.append(arguments)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return draw(*arguments)
+
+    with (
+        mock.patch.object(shared.Trainer.__init__, "__defaults__", (0.0, None)),
+        mock.patch.object(training, "_draw", draw_some),
+        pytest.raises(KeyboardInterrupt),
+    ):
+        fit(example, folder, field, tmp_path / "parts.pt")
+    parts = fit(example, folder, field, tmp_path / "parts.pt")
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, parts.state_dict()[name]), name
+    again = training.load(tmp_path / "whole.pt", torch.device("cpu"))
+    pose = example("data").read_views(folder, "test").poses[0]
+    first, second = (example("rendering").render_view(model.eval(), pose, (8, 8), 0.7, 20) for model in (whole, again))
+    assert torch.equal(first.colour, second.colour)
+
+
+@pytest.mark.parametrize("field", ["voxels", "nerf"])
+def test_a_field_learns_the_ball(example, folder, field):
+    """Far better than a white picture, on views that it has not seen."""
+    changes = {
+        "voxels": {"steps": 120, "batch": 256, "side": 24, "cells": 12},
+        "nerf": {"steps": 150, "batch": 128, "width": 24, "samples": 16},
+    }
+    model = fit(example, folder, field, **changes[field], lr=1e-2).eval()
+    test = example("data").read_views(folder, "test")
+    found = example("scores").measure(model, test)
+    white = -10 * (1 - test.images).square().mean().log10().item()
+    assert found["psnr"] > white + 6
+    assert found["ssim"] > 0.6
+
+
+@pytest.mark.usefixtures("example")
+def test_two_processes_learn_what_one_does(folder, tmp_path):
+    for processes in (1, 2):
+        options = ["--field", "voxels", "--steps", 3, "--batch", 64, "--threads", 1, "--checkpoint", f"{processes}.pt"]
+        run(tmp_path, "train", folder, *options, processes=processes)
+    one, two = (torch.load(tmp_path / f"{processes}.pt", weights_only=True)["model"] for processes in (1, 2))
+    for name in one:
+        torch.testing.assert_close(one[name], two[name], rtol=1e-3, atol=1e-5)
+
+
+def test_tiny_nerf_data_and_its_errors(example, tmp_path):
+    poses = np.stack(example("scene").poses_around(106))
+    arrays = {"images": np.zeros((106, 5, 5, 3), np.float32), "poses": poses, "focal": np.array(7.0)}
+    np.savez(tmp_path / "tiny.npz", **arrays)
+    data = example("data")
+    assert len(data.read_views(tmp_path / "tiny.npz", "train").images) == 100
+    test = data.read_views(tmp_path / "tiny.npz", "test")
+    assert len(test.images) == 6
+    assert test.fov == pytest.approx(2 * math.atan(2.5 / 7))
+    np.savez(tmp_path / "tiny.npz", **arrays | {"poses": poses[:50]})
+    with pytest.raises(SystemExit, match=r"tiny.npz has 106 images and 50 cameras"):
+        data.read_views(tmp_path / "tiny.npz", "train")
+    (tmp_path / "tiny.npz").write_bytes(b"PK")
+    with pytest.raises(SystemExit, match=r"cannot read .*tiny.npz"):
+        data.read_views(tmp_path / "tiny.npz", "train")
+
+
+def spoil(folder: Path, how: str) -> None:
+    path = folder / "transforms_train.json"
+    found = json.loads(path.read_text())
+    if how == "missing image":
+        (folder / "train" / "r_3.png").unlink()
+    elif how == "truncated image":
+        image = folder / "train" / "r_3.png"
+        image.write_bytes(image.read_bytes()[:60])
+    elif how == "other size":
+        Image.new("RGBA", (7, 9)).save(folder / "train" / "r_3.png")
+    elif how == "no rotation":
+        found["frames"][3]["transform_matrix"][0][0] += 0.5
+    elif how == "mirrored":
+        found["frames"][3]["transform_matrix"] = (np.array(found["frames"][3]["transform_matrix"]) @ np.diag([-1, 1, 1, 1])).tolist()
+    elif how == "no angle":
+        del found["camera_angle_x"]
+    elif how == "no frames":
+        found["frames"] = []
+    path.write_text(json.dumps(found) if how != "no json" else "{")
+
+
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [
+        ("missing image", r"cannot read the image .*r_3.png: No such file"),
+        ("truncated image", r"cannot read the image .*r_3.png"),
+        ("other size", r"the image .*r_3.png is \(9, 7\)|the image .*r_3.png is \(7, 9\)"),
+        ("no rotation", r"the camera of .*r_3.png is not a rotation"),
+        ("mirrored", r"the camera of .*r_3.png is not a rotation"),
+        ("no angle", r"camera_angle_x of .*transforms_train.json must be an angle"),
+        ("no frames", r"cannot read the cameras .*transforms_train.json.*it has no frames"),
+        ("no json", r"cannot read the cameras .*transforms_train.json"),
+    ],
+)
+def test_bad_folders_are_named(example, folder, how, reason):
+    spoil(folder, how)
+    with pytest.raises(SystemExit, match=reason) as stop:
+        example("data").read_views(folder, "train")
+    assert len(str(stop.value).splitlines()) == 1
+
+
+def test_views_and_turntables_are_written_whole(example, folder, tmp_path):
+    fit(example, folder, "voxels", tmp_path / "ball.pt")
+    program = example("__main__")
+    for name, size in (("view.png", (16, 16)), ("turn.gif", (16, 16))):
+        arguments = ["render", "--checkpoint", tmp_path / "ball.pt", "-o", tmp_path / "out" / name, "--size", 16, "--frames", 3]
+        args = program.make_parser().parse_args(list(map(str, arguments)))
+        args.call(args)
+        with Image.open(tmp_path / "out" / name) as picture:
+            assert picture.size == size
+            assert getattr(picture, "n_frames", 1) == (3 if name.endswith("gif") else 1)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["turn.gif", "view-depth.png", "view.png"]
+
+
+def test_evaluate_saves_the_table_and_goes_on(example, folder, tmp_path, capsys, monkeypatch):
+    training = example("training")
+    monkeypatch.setattr(training, "DEFAULTS", {field: training.DEFAULTS[field] | SMALL[field] for field in SMALL})
+    arguments = [
+        "evaluate",
+        folder,
+        "--seeds",
+        0,
+        1,
+        "--only",
+        "voxel grid",
+        "NeRF",
+        "--runs",
+        tmp_path / "runs",
+        "--results",
+        tmp_path / "r.json",
+    ]
+    args = example("__main__").make_parser().parse_args(list(map(str, arguments)))
+    args.call(args)
+    rows = json.loads((tmp_path / "r.json").read_text())["rows"]
+    assert set(rows) == {"voxel grid", "NeRF"}
+    assert set(rows["NeRF"]["seeds"]) == {"0", "1"}
+    assert "| NeRF | " in capsys.readouterr().out
+    written = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").glob("*.json")}
+    args.call(args)
+    assert written == {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").glob("*.json")}
+
+
+def test_a_missing_mesh_is_named(example, monkeypatch):
+    scene = example("scene")
+    with pytest.raises(SystemExit, match=r"there is no mesh nothing\.obj; pass a file, or one of duck, bunny"):
+        scene.find_mesh("nothing.obj")
+    monkeypatch.setattr(scene.importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(SystemExit, match="pip install pybullet"):
+        scene.find_mesh("duck")
+
+
+def test_help_teaches(example, capsys):
+    for arguments in (["--help"], *([command, "--help"] for command in ("make-data", "train", "render", "evaluate", "picture"))):
+        with pytest.raises(SystemExit):
+            example("__main__").make_parser().parse_args(arguments)
+        assert "default" in capsys.readouterr().out or arguments == ["--help"]
