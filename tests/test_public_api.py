@@ -151,7 +151,7 @@ def test_imports_go_one_way():
         "coordinates",
         "interpolation",
         "sampling",
-        "uncertainty neighborhood regions chunks",
+        "uncertainty cells regions chunks",
         "encoding ray",
         "models liif pointrend render",
         "coord",

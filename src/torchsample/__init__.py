@@ -1,10 +1,10 @@
 """Sample neural feature maps at explicit coordinates, with PyTorch."""
 
 from . import coord, default, encoding, interpolation, models, ray, render
+from .cells import Neighborhood, neighborhood
 from .chunks import chunked, tiled
 from .layout import feat_first, feat_last, tensor_to_size
 from .liif import hoist, local_ensemble
-from .neighborhood import Neighborhood, neighborhood
 from .pointrend import subdivide
 from .regions import roi_align
 from .sampling import prefilter, sample, sample2d, sample3d, sample_levels, sample_with_jacobian, splat, why

@@ -117,7 +117,7 @@ def chunked(fn: Callable[[Tensor], Any], coords: Tensor, chunk_size: int = 65536
     coords : Tensor
         ``(*batch, *points, d)``, floating-point.
     chunk_size : int, default: 65536
-        Points of each batch entry that `fn` gets at once.
+        Points of each batch entry that ``fn`` gets at once.
     batch_dims : int, default: 1
         How many leading dimensions of ``coords`` are batch, and not split.
     progress : bool or callable, default: False
@@ -125,21 +125,21 @@ def chunked(fn: Callable[[Tensor], Any], coords: Tensor, chunk_size: int = 65536
 
     Returns
     -------
-    Tensor, or what `fn` gives
-        As `fn` in one call: ``(*batch, *points, ...)``.
+    Tensor, or what ``fn`` gives
+        As ``fn`` in one call: ``(*batch, *points, ...)``.
 
     Raises
     ------
     ValueError
-        If a tensor that `fn` gives does not have one entry per point.
+        If a tensor that ``fn`` gives does not have one entry per point.
     TypeError
-        If coords are not floating-point, or `fn` gives no tensors.
+        If coords are not floating-point, or ``fn`` gives no tensors.
     ModuleNotFoundError
         For ``progress=True`` without ``tqdm``.
 
     Notes
     -----
-    The result is written in place as it comes; where `fn` gives tensors that require a gradient, pieces are concatenated at the end, and
+    The result is written in place as it comes; where ``fn`` gives tensors that require a gradient, pieces are concatenated at the end, and
     what autograd keeps is not bounded: use ``torch.inference_mode()``.
 
     Examples
@@ -236,7 +236,7 @@ def tiled(
     Raises
     ------
     ValueError
-        If `out` does not have the sides of ``size``, or `fn` gives another shape than its tile's.
+        If ``out`` does not have the sides of ``size``, or ``fn`` gives another shape than its tile's.
     TypeError
         If ``size`` or ``tile_size`` does not consist of ints.
     ModuleNotFoundError

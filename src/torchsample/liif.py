@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from ._checks import check_callable, check_count, check_tensor, message
 from ._nobatch import with_nobatch
+from .cells import Places, patch_pixels, read_cells, read_places
 from .interpolation.boundary import Zeros
-from .neighborhood import Places, patch_pixels, read_cells, read_places
 from .sampling.checks import Placing, check_device, check_interpolable, place_batched, place_single
 
 __all__ = ["hoist", "local_ensemble"]
@@ -128,11 +128,11 @@ def local_ensemble(
         ``(*batch, c, *spatial)``, floating-point. Batch dimensions broadcast as in `sample`.
     cell : Tensor or sequence of float, optional
         Size of the queried pixel in normalized units, ``2 / w`` along x for a result of ``w`` pixels; of a shape that broadcasts to coords.
-        `fn` gets it in units of half a pixel of the map, as offsets are.
+        ``fn`` gets it in units of half a pixel of the map, as offsets are.
     size : int, default: 2
         Cells along each axis, as in `neighborhood`; 1 asks only the nearest.
     unfold : int, default: 1
-        Odd; `fn` gets the features of a patch of so many pixels along each axis around the cell, zero outside of the map,
+        Odd; ``fn`` gets the features of a patch of so many pixels along each axis around the cell, zero outside of the map,
         ``c * unfold**d`` in the order of ``torch.nn.functional.unfold``. They are read where they are asked for: no map of that width is
         made. `hoist` is faster for many queries.
     align_corners : bool, default: False
@@ -143,14 +143,14 @@ def local_ensemble(
     Returns
     -------
     Tensor
-        ``(*batch, *points, out)``, the dtype that `fn` gives.
+        ``(*batch, *points, out)``, the dtype that ``fn`` gives.
 
     Raises
     ------
     ValueError
-        If shapes do not fit, also that of what `fn` gives; or if ``unfold`` is even.
+        If shapes do not fit, also that of what ``fn`` gives; or if ``unfold`` is even.
     TypeError
-        If coords or the map are not floating-point, or `fn` is not callable.
+        If coords or the map are not floating-point, or ``fn`` is not callable.
 
     Notes
     -----
@@ -185,11 +185,11 @@ def hoist(first: nn.Linear, rest: Head, featmap: Tensor, unfold: int = 1) -> tup
     first : nn.Linear
         From features, offsets and cells to hidden features; ``in_features`` is at least ``c * unfold**d``.
     rest : callable
-        From hidden features to the answer: what follows `first` in the network, its activation first of all.
+        From hidden features to the answer: what follows ``first`` in the network, its activation first of all.
     featmap : Tensor
         ``(b, c, *spatial)`` with one to three spatial dimensions, floating-point.
     unfold : int, default: 1
-        Odd; side of the patch of the map that `first` sees.
+        Odd; side of the patch of the map that ``first`` sees.
 
     Returns
     -------
@@ -203,7 +203,7 @@ def hoist(first: nn.Linear, rest: Head, featmap: Tensor, unfold: int = 1) -> tup
     ValueError
         If the layer has fewer inputs than a patch has features, or the map has more than three spatial dimensions.
     TypeError
-        If `first` is not an ``nn.Linear``.
+        If ``first`` is not an ``nn.Linear``.
 
     Examples
     --------

@@ -114,7 +114,7 @@ def subdivide(
 ) -> Tensor | tuple[Tensor, list[Tensor]]:
     """Enlarge a coarse prediction step by step, and predict its most uncertain pixels anew: PointRend's inference.
 
-    Each step doubles the resolution and asks `refine` for the pixels that are still uncertain, so that the number of predictions grows
+    Each step doubles the resolution and asks ``refine`` for the pixels that are still uncertain, so that the number of predictions grows
     with the number of steps and not with that of pixels.
 
     Parameters
@@ -123,9 +123,9 @@ def subdivide(
         Scores or logits ``(b, c, *spatial)``, floating-point; a single channel is the logit of one class.
     refine : callable
         From normalized coordinates ``(b, n, d)`` of pixel centres, in the order ``(x, y, ...)``, to scores ``(b, n, c)`` like those of
-        `coarse`.
+        ``coarse``.
     steps : int, default: 5
-        How many times the resolution is doubled; 0 gives `coarse`.
+        How many times the resolution is doubled; 0 gives ``coarse``.
     n_points : int, default: 784
         Pixels of each map that a step predicts anew, at most; PointRend's 28 x 28.
     uncertainty : str or callable, optional
@@ -138,26 +138,26 @@ def subdivide(
         interpolation had said, to 1 % of the map's standard deviation. ``False`` forgets, as published implementations do; an area that the
         head is truly unsure of then takes the points of every step.
     return_coords : bool, default: False
-        Also give the coordinates that `refine` was asked for.
+        Also give the coordinates that ``refine`` was asked for.
 
     Returns
     -------
     refined : Tensor
-        ``(b, c, *spatial)``, each side ``2**steps`` times as long, the dtype of `coarse`.
+        ``(b, c, *spatial)``, each side ``2**steps`` times as long, the dtype of ``coarse``.
     coords : list of Tensor
         Only with ``return_coords``: coordinates ``(b, n, d)`` for each step, most uncertain first; none of a step that predicts nothing.
 
     Raises
     ------
     ValueError
-        If ``coarse`` is no map, does not fit ``uncertainty``, or `refine` gives something of another shape.
+        If ``coarse`` is no map, does not fit ``uncertainty``, or ``refine`` gives something of another shape.
     TypeError
         If ``coarse`` is not floating-point or a count is not an int.
 
     Notes
     -----
     Kirillov et al., "PointRend: Image Segmentation as Rendering", 2020, section 3.1. A step that could predict all pixels of the next
-    step, too, predicts nothing: the next one overwrites it all. Differentiable by `coarse` and by what `refine` gives.
+    step, too, predicts nothing: the next one overwrites it all. Differentiable by ``coarse`` and by what ``refine`` gives.
 
     Examples
     --------

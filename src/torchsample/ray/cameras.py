@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -68,8 +69,7 @@ def _plane(
             return ((x + 1) * (width / 2) - cx - skew * y) / fx, y
 
         return from_pixels
-    assert fov is not None
-    angle = as_scalars(function, "fov", fov, coords.shape[:-1], coords)
+    angle = as_scalars(function, "fov", cast("float | Tensor", fov), coords.shape[:-1], coords)
     _check_open(
         function, "fov", angle, 2 * math.pi + 1e-5 if wide else math.pi, "It is the horizontal one, in radians: math.radians(degrees)."
     )

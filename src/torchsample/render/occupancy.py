@@ -172,14 +172,14 @@ class OccupancyGrid(nn.Module):
         generator : torch.Generator, optional
             Where random numbers come from. Processes that learn together must have the same.
         chunk_size : int, default: 262144
-            Points that `density_fn` gets at once.
+            Points that ``density_fn`` gets at once.
 
         Raises
         ------
         ValueError
-            If `density_fn` gives NaN, or not a number per point; the grid is then as before.
+            If ``density_fn`` gives NaN, or not a number per point; the grid is then as before.
         TypeError
-            If `density_fn` is not callable, or a count not an int.
+            If ``density_fn`` is not callable, or a count not an int.
         """
         function = "ts.render.OccupancyGrid.update"
         if not callable(density_fn):

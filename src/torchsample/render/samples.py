@@ -12,7 +12,7 @@ from .rays import Batched, Packed, check_ray_indices, read_spans
 
 
 class Samples(NamedTuple):
-    """Packed samples, in the order in which the functions of `ts.render` take them: ``weights_from_density(density, *samples)``.
+    """Packed samples, in the order in which the functions of ``ts.render`` take them: ``weights_from_density(density, *samples)``.
 
     Parameters
     ----------
