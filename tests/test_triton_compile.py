@@ -31,6 +31,7 @@ CASES = [
     (90, 2, "linear", torch.float32, 64),
     (90, 2, "cubic", torch.bfloat16, 64),
     (90, 3, "cubic", torch.float32, 200),
+    (90, 3, "cubic", torch.bfloat16, 128),
 ]
 
 

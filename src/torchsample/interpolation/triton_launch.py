@@ -76,8 +76,9 @@ def _index_type(*tensors: Tensor) -> Any:
 def _launch(kernel: Any, count: int, n_channels: int | None, *args: Any, **constants: Any) -> None:
     """Run a kernel on blocks of points, or of points and channels (those of a line, up to a limit)."""
     block_channels = min(1 << ((n_channels or 1) - 1).bit_length(), 128)
-    # Derivatives by coords take more registers, and so do lines that cannot be read at full width.
-    tile = _TILE // (2 if kernel is triton_kernels.slopes_kernel else 1) // (2 if (n_channels or 0) % 16 else 1)
+    # Derivatives by coords take more registers, all the more along three axes, and so do lines that cannot be read at full width.
+    slopes_share = (4 if constants["rule"][0] == 3 else 2) if kernel is triton_kernels.slopes_kernel else 1
+    tile = _TILE // slopes_share // (2 if (n_channels or 0) % 16 else 1)
     block = min(tile // block_channels, 256)
     grid = ((count + block - 1) // block, ((n_channels or 1) + block_channels - 1) // block_channels)
     blocks = {"block_points": block} if n_channels is None else {"block_points": block, "block_channels": block_channels}
