@@ -9,13 +9,10 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import signal
-from collections.abc import Callable
 from pathlib import Path
 
-import torch
-
-from _common import picture_path, usable_device, whole
+from _common import picture_path, whole
+from _program import Command, parser_of, run
 from _training import add_training_arguments
 
 from .fields import FIELDS
@@ -113,7 +110,7 @@ def _add_picture(command: argparse.ArgumentParser) -> None:
     add("-o", "--output", type=picture_path, default="nerf.png", metavar="FILE", help="(default: %(default)s)")
 
 
-COMMANDS: dict[str, tuple[Callable[[argparse.Namespace], None], Callable[[argparse.ArgumentParser], None], str]] = {
+COMMANDS: dict[str, Command] = {
     "make-data": (make_data, _add_make_data, "photograph a mesh"),
     "train": (train, _add_train, "learn a scene"),
     "render": (render, _add_render, "a turntable, or a view and its depth"),
@@ -124,32 +121,8 @@ COMMANDS: dict[str, tuple[Callable[[argparse.Namespace], None], Callable[[argpar
 
 def make_parser() -> argparse.ArgumentParser:
     """The command line."""
-    style = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(prog="python -m nerf", description=__doc__, epilog=EXAMPLES, formatter_class=style)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for name, (call, add_arguments, what) in COMMANDS.items():
-        command = commands.add_parser(name, help=what)
-        add_arguments(command)
-        command.add_argument("--seed", type=whole(0, 2**31), default=0, help="seed of all random numbers (default: %(default)s)")
-        command.add_argument("--device", type=usable_device, default="cpu", help="where to compute: cpu, cuda (default: %(default)s)")
-        threads = torch.get_num_threads()
-        command.add_argument("--threads", type=whole(1), default=threads, help="CPU threads (default: %(default)s)")
-        command.set_defaults(call=call)
-    return parser
-
-
-def main() -> None:
-    """Run a subcommand."""
-    # As Ctrl-C: what is half done is cleaned up.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    args = make_parser().parse_args()
-    torch.set_num_threads(args.threads)
-    torch.manual_seed(args.seed)
-    try:
-        args.call(args)
-    except KeyboardInterrupt:
-        raise SystemExit("\ninterrupted; nothing half-written is left") from None
+    return parser_of("nerf", __doc__, EXAMPLES, COMMANDS)
 
 
 if __name__ == "__main__":
-    main()
+    run(make_parser())

@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import argparse
 import re
-import signal
-from collections.abc import Callable
 from pathlib import Path
 
-import torch
-
-from _common import picture_path, usable_device, whole
+from _common import picture_path, whole
+from _program import Command, parser_of, run
 from _training import add_training_arguments
 
 from .picture import picture
@@ -53,13 +50,6 @@ def parse_scale(text: str) -> float:
     if not 1 <= scale < 1e6:
         raise argparse.ArgumentTypeError(f"must be a number of at least 1, not {text!r}")
     return scale
-
-
-def _add_common(command: argparse.ArgumentParser) -> None:
-    add = command.add_argument
-    add("--seed", type=whole(0, 2**31), default=0, help="seed of all random numbers (default: %(default)s)")
-    add("--device", type=usable_device, default="cpu", help="where to compute: cpu, cuda (default: %(default)s)")
-    add("--threads", type=whole(1), default=torch.get_num_threads(), help="CPU threads (default: %(default)s)")
 
 
 def _add_data(command: argparse.ArgumentParser) -> None:
@@ -109,7 +99,7 @@ def _add_picture(command: argparse.ArgumentParser) -> None:
     _add_checkpoint(command)
 
 
-COMMANDS: dict[str, tuple[Callable[[argparse.Namespace], None], Callable[[argparse.ArgumentParser], None], str]] = {
+COMMANDS: dict[str, Command] = {
     "train": (train, _add_train, "train the network"),
     "upscale": (upscale, _add_upscale, "enlarge a picture"),
     "evaluate": (evaluate, _add_evaluate, "measure PSNR against bicubic interpolation"),
@@ -119,29 +109,8 @@ COMMANDS: dict[str, tuple[Callable[[argparse.Namespace], None], Callable[[argpar
 
 def make_parser() -> argparse.ArgumentParser:
     """The command line."""
-    name = "python -m super_resolution"
-    parser = argparse.ArgumentParser(prog=name, description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for name, (call, add_arguments, what) in COMMANDS.items():
-        command = commands.add_parser(name, help=what)
-        add_arguments(command)
-        _add_common(command)
-        command.set_defaults(call=call)
-    return parser
-
-
-def main() -> None:
-    """Run a subcommand."""
-    # As Ctrl-C: what is half done is cleaned up.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    args = make_parser().parse_args()
-    torch.set_num_threads(args.threads)
-    torch.manual_seed(args.seed)
-    try:
-        args.call(args)
-    except KeyboardInterrupt:
-        raise SystemExit("\ninterrupted; nothing half-written is left") from None
+    return parser_of("super_resolution", __doc__, EXAMPLES, COMMANDS)
 
 
 if __name__ == "__main__":
-    main()
+    run(make_parser())
