@@ -66,3 +66,16 @@ def test_claims_of_the_examples_are_what_was_measured():
     assert targets["iou_within_0.1_of_dense_in_each_seed"]
     assert targets["mild_beats_uniform_in_each_seed"]
     assert targets["times_fewer_points"] > 60
+
+
+def test_scenes_are_what_was_measured():
+    """The table of scenes, and that the encoding is worth 3 dB."""
+    lines = README.read_text().splitlines()
+    rows = json.loads((README.parent / "examples" / "nerf" / "results.json").read_text())["rows"]
+    means = {}
+    for name, row in rows.items():
+        psnr, ssim = ([each[key] for each in row["seeds"].values()] for key in ("psnr", "ssim"))
+        means[name] = statistics.mean(psnr)
+        assert f"| {name} | {means[name]:.2f} ± {statistics.stdev(psnr):.2f} | {statistics.mean(ssim):.3f} |" in lines
+    assert means["voxel grid"] > 31
+    assert means["NeRF"] > means["NeRF without positional encoding"] + 3
