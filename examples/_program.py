@@ -40,3 +40,6 @@ def run(parser: argparse.ArgumentParser) -> None:
         args.call(args)
     except KeyboardInterrupt:
         raise SystemExit("\ninterrupted; nothing half-written is left") from None
+    except SystemExit as stop:
+        # One line and the exit code of wrong usage, as argparse has it.
+        parser.exit(2, f"{parser.prog}: {stop.code}\n")

@@ -227,6 +227,11 @@ def test_errors_name_the_file(example, trained, tmp_path, arguments, reason):
     assert sorted(tmp_path.iterdir()) == before
 
 
+def test_an_error_is_one_line_and_exit_code_2(tmp_path):
+    error = run(tmp_path, "train", "--data=nowhere", code=2).stderr
+    assert error == "python -m super_resolution: error: there is no folder nowhere\n"
+
+
 @pytest.mark.parametrize("argument", ["--scale=0.5", "--scale=much", "--size=20x", "--tile=1"])
 def test_bad_options_are_explained(example, argument, capsys):
     with pytest.raises(SystemExit) as stop:
