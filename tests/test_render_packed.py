@@ -69,6 +69,8 @@ def check_composite(background):
     each = [ts.render.composite(w, e, v, background) for w, e, v in per_ray]
     for name in ts.render.Rendering._fields:
         assert_close(getattr(seen, name), torch.stack([getattr(ray, name) for ray in each]), rtol=1e-12, atol=1e-14)
+    medians = [ts.render.median_depth(*ray) for ray in zip(rows(weights, *rays), rows(edges, *rays), strict=True)]
+    assert_close(ts.render.median_depth(weights, edges, *rays), torch.stack(medians), rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.parametrize("background", [None, 1.0, "last"])
@@ -183,7 +185,8 @@ def test_no_samples_at_all():
     for background in (1.0, "last"):
         seen = ts.render.composite(weights, torch.zeros(0, 2), torch.zeros(0, 3), background, owner, 3)
         assert seen.colour.tolist() == [[float(background == 1.0)] * 3] * 3
-        assert seen.depth.tolist() == seen.median_depth.tolist() == seen.opacity.tolist() == [0, 0, 0]
+        median = ts.render.median_depth(weights, torch.zeros(0, 2), owner, 3)
+        assert seen.depth.tolist() == median.tolist() == seen.opacity.tolist() == [0, 0, 0]
     assert ts.render.distortion_loss(torch.zeros(0, 2), weights, owner, 3).tolist() == [0, 0, 0]
     seen.depth.sum().backward()
 

@@ -6,6 +6,7 @@ import torch
 import test_ray_cameras as camera_tests
 import test_ray_distances as distance_tests
 import test_ray_resample as resample_tests
+import test_render_composite as composite_tests
 import test_render_losses as loss_tests
 import test_render_occupancy as occupancy_tests
 import test_render_packed as packed_tests
@@ -15,9 +16,8 @@ from test_teeth import check_is_noticed
 from torchsample import ray
 from torchsample.ray import arguments, cameras, contraction, intersections, poses, resampling
 from torchsample.ray.intervals import stratify
-from torchsample.render import losses, occupancy, rays, samples, weights
+from torchsample.render import depth, losses, occupancy, rays, samples, weighted_sum, weights
 
-RENDER = ts.render.composite.__globals__
 GRID = ts.render.OccupancyGrid
 
 CASES = {
@@ -256,33 +256,40 @@ CASES = {
         "self.starts() + below - 1",
         lambda: packed_tests.check_composite(None),
     ),
-    "median at the sample's start": (RENDER["_depths"], "last - share * (last - first)", "first", weight_tests.check_composite),
-    "median of all light": (RENDER["_depths"], "opacity / 2", "0.5 * torch.ones_like(opacity)", weight_tests.check_composite),
-    "depth not divided by opacity": (RENDER["_depths"], "/ opacity.masked_fill(empty, 1)", "", weight_tests.check_composite),
+    "median at the sample's start": (ts.render.median_depth, "last - share * (last - first)", "first", composite_tests.check_composite),
+    "median of all light": (ts.render.median_depth, "opacity / 2", "0.5 * torch.ones_like(opacity)", composite_tests.check_composite),
+    "depth not divided by opacity": (depth.expected_depth, "/ opacity.masked_fill(empty, 1)", "", composite_tests.check_composite),
     "empty rays divided by": (
-        RENDER["_depths"],
+        depth.expected_depth,
         "opacity.masked_fill(empty, 1)",
         "opacity",
-        lambda: weight_tests.test_empty_rays_have_a_depth(0.0),
+        lambda: composite_tests.test_empty_rays_have_a_depth(0.0),
     ),
     "nearly empty rays divided by": (
-        RENDER["_depths"],
+        depth._nothing,
         "limits.tiny / limits.eps",
         "0.0",
-        lambda: weight_tests.test_empty_rays_have_a_depth(1e-45),
+        lambda: composite_tests.test_empty_rays_have_a_depth(1e-45),
     ),
-    "background through everything": (ts.render.composite, "(1 - opacity)", "torch.ones_like(opacity)", weight_tests.check_composite),
+    "background through everything": (ts.render.composite, "(1 - opacity)", "torch.ones_like(opacity)", composite_tests.check_composite),
     "endless samples": (
-        RENDER["_close"],
-        "edges[..., -2:-1], edges[..., -1:])",
-        "edges[..., -1:], edges[..., -1:])",
+        rays.Batched.close,
+        "torch.where(last.isinf(), start[..., -1:], last)",
+        "last",
         lambda: weight_tests.test_opaque_background(True),
     ),
+    "gradients of values by the wrong samples": (
+        weighted_sum._Product.backward.__wrapped__,
+        "grad.unsqueeze(-1) * weights.unsqueeze(-2)",
+        "grad.unsqueeze(-1) * weights.flip(-1).unsqueeze(-2)",
+        lambda: composite_tests.check_weighted_sum(4),
+    ),
+    "sums in few bits": (weighted_sum._gains, "not torch.is_autocast_enabled(CPU)", "True", composite_tests.check_precision),
     "stopped one sample early": (
         ts.render.visible,
         "rays.exclusive_prod(1 - alpha)",
         "rays.exclusive_prod(1 - alpha) * (1 - alpha)",
-        weight_tests.check_visible,
+        composite_tests.check_visible,
     ),
     "disorder is not noticed": (
         rays.check_ray_indices,

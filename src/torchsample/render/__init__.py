@@ -1,6 +1,7 @@
 """Volume rendering: from densities or alphas of samples along rays to colour, opacity and depth; losses; skipping empty space."""
 
 from .composite import Rendering, accumulate, composite, visible
+from .depth import median_depth
 from .losses import distortion_loss, interlevel_loss
 from .occupancy import OccupancyGrid
 from .samples import Samples, pack, unpack
@@ -15,6 +16,7 @@ __all__ = [
     "composite",
     "distortion_loss",
     "interlevel_loss",
+    "median_depth",
     "pack",
     "transmittance_from_alpha",
     "transmittance_from_density",

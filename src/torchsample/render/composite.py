@@ -10,6 +10,7 @@ from torch import Tensor
 
 from .._checks import check_tensor, message
 from ..coordinates.convert import arithmetic_dtype
+from .depth import expected_depth
 from .rays import Rays, read_rays, read_spans
 
 __all__ = ["Rendering", "accumulate", "composite", "visible"]
@@ -28,21 +29,18 @@ class Rendering(NamedTuple):
         ``(*rays)``: the sum of weights, 0 for a ray that meets nothing.
     depth : Tensor
         ``(*rays)``: the expected distance at which light ends, of the light that does; 0 for a ray that meets nothing.
-    median_depth : Tensor
-        ``(*rays)``: the distance before which half of that light ends; 0 for a ray that meets nothing.
 
     Examples
     --------
     >>> import torch, torchsample as ts
     >>> weights, edges, values = torch.tensor([[0.25, 0.25]]), torch.tensor([1.0, 2.0, 3.0]), torch.ones(1, 2, 3)
     >>> ts.render.composite(weights, edges, values)
-    Rendering(colour=tensor([[0.5000, 0.5000, 0.5000]]), opacity=tensor([0.5000]), depth=tensor([2.]), median_depth=tensor([2.]))
+    Rendering(colour=tensor([[0.5000, 0.5000, 0.5000]]), opacity=tensor([0.5000]), depth=tensor([2.]))
     """
 
     colour: Tensor
     opacity: Tensor
     depth: Tensor
-    median_depth: Tensor
 
 
 def _check_values(function: str, values: Tensor, weights: Tensor) -> None:
@@ -94,7 +92,7 @@ def accumulate(weights: Tensor, values: Tensor | None = None, ray_indices: Tenso
     if values is None:
         return rays.total(weights)
     _check_values(function, values, weights)
-    return rays.total_features(weights.unsqueeze(-1) * values)
+    return rays.weighted_total(weights, values)
 
 
 def _read_background(function: str, background: Background, values: Tensor, opacity: Tensor, rays: Rays) -> Tensor:
@@ -110,29 +108,6 @@ def _read_background(function: str, background: Background, values: Tensor, opac
     if colour.shape not in ((), (values.shape[-1],), (*opacity.shape, values.shape[-1])):
         raise ValueError(message(function, "background", wanted, f"shape {tuple(colour.shape)}", remedy))
     return colour
-
-
-def _close(edges: Tensor, weights: Tensor) -> Tensor:
-    """Let samples without an end, as an opaque background has, be where they start."""
-    if edges.ndim > weights.ndim:
-        start, end = edges[..., :1], edges[..., 1:]
-        return torch.cat([start, torch.where(end.isinf(), start, end)], dim=-1)
-    last = torch.where(edges[..., -1:].isinf(), edges[..., -2:-1], edges[..., -1:])
-    return torch.cat([edges[..., :-1], last], dim=-1)
-
-
-def _depths(weights: Tensor, start: Tensor, end: Tensor, opacity: Tensor, rays: Rays) -> tuple[Tensor, Tensor]:
-    """Expected and median distance; 0, and no gradient, for rays of (next to) no opacity, by which nothing can be divided."""
-    limits = torch.finfo(opacity.dtype)
-    nothing = limits.tiny / limits.eps
-    empty = opacity <= nothing
-    depth = rays.total(weights * torch.lerp(start, end, 0.5)) / opacity.masked_fill(empty, 1)
-    sums, half = rays.inclusive_sum(weights), opacity / 2
-    index = rays.find(sums, half)
-    weight, first, last = (rays.pick(each.expand_as(weights), index) for each in (weights, start, end))
-    # Counted from the sample's end, where the sum up to it is known without a subtraction.
-    share = ((rays.pick(sums, index) - half) / torch.where(weight > nothing, weight, 1)).clamp(0, 1)
-    return torch.where(empty, 0, depth), torch.where(empty, 0, last - share * (last - first))
 
 
 def composite(
@@ -164,7 +139,7 @@ def composite(
     Returns
     -------
     Rendering
-        ``colour (*rays, c)``, ``opacity (*rays)``, ``depth (*rays)`` and ``median_depth (*rays)``.
+        ``colour (*rays, c)``, ``opacity (*rays)`` and ``depth (*rays)``.
 
     Raises
     ------
@@ -176,14 +151,14 @@ def composite(
     See Also
     --------
     accumulate : anything else that is to be added up with the same weights.
+    median_depth : the distance before which half of the light ends.
     chunked : whole views in bounded memory, see the last example.
 
     Notes
     -----
-    Depths are those of the light that ends: divided by opacity, so that a ray of little opacity does not seem near. They are 0, and have
-    no gradient, for rays of no opacity. The median is where the cumulative weight, linear within each sample, passes half of the
-    opacity. A sample that ends at infinity is taken to be where it starts. A random background, against fields that learn to paint
-    their own, is ``background=torch.rand(n_rays, 3)``.
+    Depth is that of the light that ends: divided by opacity, so that a ray of little opacity does not seem near. It is 0, and has no
+    gradient, for rays of no opacity. A sample that ends at infinity is taken to be where it starts. A random background, against
+    fields that learn to paint their own, is ``background=torch.rand(n_rays, 3)``.
 
     Examples
     --------
@@ -195,8 +170,8 @@ def composite(
     ...     weights = ts.render.weights_from_density(5.0 * (points.norm(dim=-1) < 1), edges)
     ...     return ts.render.composite(weights, edges, torch.ones_like(points), background=0.5)
     >>> view = render(torch.tensor([[0.0, 0.0, 4.0, 0.0, 0.0, -1.0]]))
-    >>> view.depth, view.median_depth
-    (tensor([3.2015]), tensor([3.1403]))
+    >>> view.depth
+    tensor([3.2015])
 
     A whole view, some rays at a time; ``progress=True`` shows a bar:
 
@@ -211,16 +186,13 @@ def composite(
     function = "ts.render.composite"
     rays = read_rays(function, "weights", weights, ray_indices, n_rays)
     _check_values(function, values, weights)
-    read_spans(function, edges, weights, rays)
+    start, end = read_spans(function, edges, weights, rays)
     opacity = rays.total(weights)
-    colour = rays.total_features(weights.unsqueeze(-1) * values)
+    colour = rays.weighted_total(weights, values)
     if background is not None:
         passed = (1 - opacity).unsqueeze(-1)
         colour = colour + passed * _read_background(function, background, values, opacity, rays)
-    if weights.shape[-1] == 0:
-        return Rendering(colour, opacity, 0 * opacity, 0 * opacity)
-    start, end = read_spans(function, _close(edges, weights), weights, rays)
-    return Rendering(colour, opacity, *_depths(weights, start, end, opacity, rays))
+    return Rendering(colour, opacity, expected_depth(weights, start, end, opacity, rays))
 
 
 def visible(

@@ -10,6 +10,7 @@ from torch.nn.functional import pad
 
 from .._checks import check_count, check_tensor, message
 from .._eager import why_not_eager
+from .weighted_sum import weighted_sum
 
 
 def can_look(*tensors: Tensor) -> bool:
@@ -21,7 +22,7 @@ def can_look(*tensors: Tensor) -> bool:
 
 def shift(values: Tensor, first: float) -> Tensor:
     """Each sample's predecessor along the last dimension, and a number for the first."""
-    return torch.cat([torch.full_like(values[..., :1], first), values[..., :-1]], dim=-1)
+    return pad(values[..., :-1], (1, 0), value=first) if values.shape[-1] else values
 
 
 class Batched:
@@ -43,9 +44,9 @@ class Batched:
         """Sum of each ray: ``(*rays, n)`` to ``(*rays)``."""
         return values.sum(-1)
 
-    def total_features(self, values: Tensor) -> Tensor:
-        """Sum of each ray: ``(*rays, n, c)`` to ``(*rays, c)``."""
-        return values.sum(-2)
+    def weighted_total(self, weights: Tensor, values: Tensor) -> Tensor:
+        """Weighted sum of each ray: ``(*rays, n)`` and ``(*rays, n, c)`` to ``(*rays, c)``."""
+        return weighted_sum(weights, values)
 
     def spread(self, values: Tensor) -> Tensor:
         """Give each sample its ray's value, ``(*rays)`` to what broadcasts with ``(*rays, n)``."""
@@ -54,6 +55,11 @@ class Batched:
     def last(self, values: Tensor) -> Tensor:
         """The last sample of each ray, ``(*rays, n, c)`` to ``(*rays, c)``; 0 without samples."""
         return values[..., -1:, :].sum(-2)
+
+    def close(self, start: Tensor, end: Tensor) -> Tensor:
+        """The samples' ends, that of a ray's last sample being its start if it has none, as an opaque background; of others, none is infinite."""
+        last = end[..., -1:]
+        return torch.cat([end[..., :-1], torch.where(last.isinf(), start[..., -1:], last)], dim=-1)
 
     def find(self, sums: Tensor, level: Tensor) -> Tensor:
         """Number of the first sample whose inclusive sum is at least a level ``(*rays)``."""
@@ -107,8 +113,8 @@ class Packed:
     def total(self, values: Tensor) -> Tensor:
         return values.new_zeros(self.n_rays, *values.shape[1:]).index_add(0, self.owner, values)
 
-    def total_features(self, values: Tensor) -> Tensor:
-        return self.total(values)
+    def weighted_total(self, weights: Tensor, values: Tensor) -> Tensor:
+        return self.total(weights.unsqueeze(-1) * values)
 
     def spread(self, values: Tensor) -> Tensor:
         return values[self.owner]
@@ -116,6 +122,9 @@ class Packed:
     def last(self, values: Tensor) -> Tensor:
         is_last = pad(self.owner[1:] != self.owner[:-1], (0, 1), value=True)[: len(values)]
         return self.total(torch.where(is_last.unsqueeze(-1), values, 0))
+
+    def close(self, start: Tensor, end: Tensor) -> Tensor:
+        return torch.where(end.isinf(), start, end)
 
     def find(self, sums: Tensor, level: Tensor) -> Tensor:
         below = self.total((sums < self.spread(level)).long())
