@@ -1,7 +1,8 @@
 """Time torchsample against grid_sample and other libraries, and write the tables as Markdown and JSON.
 
-Three tables: *sampling*, ts.sample on the maps and points of well-known uses, in both memory layouts of the map, forward and with
-gradients; *memory*, the peaks of the same calls; *parts*, what makes and encodes coordinates, against the bare primitives.
+Four tables: *sampling*, ts.sample on the maps and points of well-known uses, in both memory layouts of the map, forward and with
+gradients; *memory*, the peaks of the same calls; *parts*, what makes and encodes coordinates, against the bare primitives; *rendering*,
+colours of rays against nerfacc.
 
 All contenders of a cell take turns in the same run, so that whatever else the machine does befalls them alike. Before that their values and
 gradients are compared: where they differ, nothing is timed, the row is shown as failed, and the exit status is 1.
@@ -21,21 +22,22 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from . import machine, memory, parts, report, roofline, sampling
+from . import machine, memory, parts, rendering, report, roofline, sampling
 from .rows import LAYOUTS, ROWS, Row, matches
 from .timing import Budget, make_timer
 
-TABLES = "sampling", "memory", "parts"
+TABLES = "sampling", "memory", "parts", "rendering"
 EXAMPLES = """examples (from the root of the checkout):
   python -m benchmarks --quick                            try it: tiny maps, seconds instead of minutes
   python -m benchmarks                                    all tables, some twenty minutes on two cores
   python -m benchmarks --list                             the names for --rows
   python -m benchmarks --rows 'pointrend*' --tables sampling --seconds 20
   python -m benchmarks --rows 'gamma*' 'full*'            two of the parts
+  python -m benchmarks --tables rendering
   python -m benchmarks --device cuda
   python -m benchmarks --from benchmarks/results/amd-epyc-2-cores.json
 
-Other libraries are used if they are installed: pip install torch-interpol kornia.
+Other libraries are used if they are installed: pip install torch-interpol kornia nerfacc.
 """
 
 
@@ -90,7 +92,7 @@ def show_names() -> None:
     for row in ROWS:
         points = " x ".join(map(str, row.points))
         print(f"{row.name:26} {row.use}: {points} points per map, {row.mode}")
-    for part in parts.PARTS:
+    for part in (*parts.PARTS, *rendering.CASES):
         print(part.name)
 
 
@@ -118,6 +120,7 @@ class Run:
         # The glob of a row also reads "row/layout".
         self.rows = [(row, layout) for row in ROWS for layout in LAYOUTS if matches(row.name, args.rows) or self._fits(row, layout)]
         self.parts = [part for part in (parts.QUICK_PARTS if args.quick else parts.PARTS) if matches(part.name, args.rows)]
+        self.cases = [case for case in (rendering.QUICK_CASES if args.quick else rendering.CASES) if matches(case.name, args.rows)]
         budget = {"seconds": self.budget.seconds, "warmup": self.budget.warmup, "fewest": self.budget.fewest, "most": self.budget.most}
         self.data: dict[str, Any] = {
             "command": command,
@@ -159,9 +162,12 @@ class Run:
         if "parts" in tables:
             for part in self.parts:
                 yield "parts", part.name, lambda part=part: self._part(part)
+        if "rendering" in tables:
+            for case in self.cases:
+                yield "rendering", case.name, lambda case=case: self._render(case)
 
     def count(self) -> int:
-        counts = {"sampling": len(self.rows), "memory": len(self.rows), "parts": len(self.parts)}
+        counts = {"sampling": len(self.rows), "memory": len(self.rows), "parts": len(self.parts), "rendering": len(self.cases)}
         return sum(counts[table] for table in set(self.args.tables))
 
     def _measure_bandwidth(self) -> None:
@@ -186,6 +192,12 @@ class Run:
             yield parts.measure(part, self.device, self.budget, self.timer)
         except Exception as problem:
             yield {"part": part.name, "reason": sampling.why(problem)}
+
+    def _render(self, case: rendering.Case) -> Iterator[dict[str, Any]]:
+        try:
+            yield rendering.measure(case, self.device, self.budget, self.timer)
+        except Exception as problem:
+            yield {"case": case.name, "reason": sampling.why(problem)}
 
     def measure(self) -> None:
         """Everything, one step after the other; what is done is saved after each beside the results, so that stopping loses little."""

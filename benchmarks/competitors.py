@@ -187,9 +187,9 @@ def other_contender(name: str, row: Row, inputs: Inputs) -> Contender:
 
 
 def versions() -> dict[str, str]:
-    """Installed version of each other library, or "absent"."""
+    """Installed version of each other library, or "absent"; nerfacc's is that of the rendering table."""
     found = {}
-    for name in OTHERS[:-1]:
+    for name in (*OTHERS[:-1], "nerfacc"):
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import memory, roofline, timing
+from . import memory, rendering, roofline, timing
 from .competitors import GRID, GRID_COPY, OTHERS, OURS
 from .parts import PRIMITIVES
 from .rows import FIRST, LAST, WORKS
@@ -163,6 +163,25 @@ def _parts(data: Data) -> list[str]:
     return ["## Parts", "", note, "", *primitives, "", *table(head, lines), ""]
 
 
+def _rendering_line(line: Data) -> list[str]:
+    if "reason" in line:
+        return [line["case"], "**failed**", line["reason"], NONE, NONE]
+    per_ray = number(1e9 * line["ours"]["median"] / line["rays"])
+    theirs, ratio = (milliseconds(line[rendering.NERFACC]), times_faster(line["ratio"])) if "ratio" in line else ("absent", NONE)
+    return [line["case"], milliseconds(line["ours"]), theirs, ratio, per_ray]
+
+
+def _rendering(data: Data) -> list[str]:
+    note = (
+        f"Rays x samples. Against the batched functions of {rendering.NERFACC}, the only ones that it has on a CPU, "
+        "interleaved as in the other tables; answers and gradients were compared before, and may differ by"
+        f" {rendering.TOLERANCE:g} of the largest."
+    )
+    kinds = [f"- {kind}: {text}" for kind, text in rendering.KINDS.items()]
+    head = ["case", "ours ms", f"{rendering.NERFACC} ms", "ratio", "ours, ns per ray"]
+    return ["## Rendering", "", timing.DEFINITION, "", note, "", *kinds, "", *table(head, map(_rendering_line, data["rendering"])), ""]
+
+
 def _origin(data: Data) -> list[str]:
     machine, versions, tree, settings = data["machine"], data["versions"], data["tree"], data["settings"]
     gpu = f", {machine['gpu']}" if machine["gpu"] else ""
@@ -189,6 +208,8 @@ def render(data: Data) -> str:
         lines += _memory(data)
     if data["parts"]:
         lines += _parts(data)
+    if data.get("rendering"):
+        lines += _rendering(data)
     return "\n".join(lines)
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 from benchmarks import __main__ as program
-from benchmarks import competitors, machine, memory, parts, report, roofline, rows, summary, timing
+from benchmarks import competitors, machine, memory, parts, rendering, report, roofline, rows, summary, timing
 
 import benchmark_fakes as fakes
 from benchmark_fakes import CPU, ROW
@@ -132,3 +132,60 @@ def test_a_machine_is_a_file_name():
     described = {"gpu": None, "cpu": "AMD EPYC", "cores": 2}
     assert machine.slug(described) == "amd-epyc-2-cores"
     assert machine.slug({**described, "gpu": "NVIDIA H100 80GB HBM3"}) == "nvidia-h100-80gb-hbm3"
+
+
+# --- rendering --------------------------------------------------------------------------------------------------------------------
+
+WEIGHTS, TRAINING = rendering.QUICK_CASES[0], rendering.QUICK_CASES[-1]
+
+
+def measure_rendering(case, monkeypatch, theirs):
+    monkeypatch.setattr(rendering, "_theirs", theirs)
+    durations = iter([1.0, 1.0, *[1.0, 3.0, 3.0, 1.0] * 2])
+    return rendering.measure(case, CPU, timing.Budget(0, fewest=4), lambda call: (call(), next(durations))[1])
+
+
+@pytest.mark.parametrize("case", rendering.QUICK_CASES, ids=lambda case: case.name)
+def test_rendering_is_theirs_over_ours(case, monkeypatch):
+    line = measure_rendering(case, monkeypatch, rendering._ours)
+    assert line["ratio"] == {"median": 3.0, "spread": 0.0, "rounds": 4}
+    text = report.render({**fakes.data(), "rendering": [line]})
+    assert "| 1000 ± 0 | 3000 ± 0 | 3.00 ± 0.00 | 62500000 |" in fakes.line_of(text, case.name)
+
+
+def test_rendering_that_differs_is_not_timed(monkeypatch):
+    def off(scene):
+        return {kind: lambda function=function: (function()[0] * 1.001,) for kind, function in rendering._ours(scene).items()}
+
+    line = measure_rendering(WEIGHTS, monkeypatch, off)
+    assert "answer 0 differs by 0.001" in line["reason"]
+    assert "ours" not in line
+    assert "**failed**" in fakes.line_of(report.render({**fakes.data(), "rendering": [line]}), WEIGHTS.name)
+
+
+def test_rendering_gradients_are_compared(monkeypatch):
+    def off(scene):
+        return {"training": lambda: (_Wrong.apply(answers[0]), *answers[1:]) if (answers := rendering._ours(scene)["training"]()) else ()}
+
+    assert "answer 3 differs" in measure_rendering(TRAINING, monkeypatch, off)["reason"]
+
+
+class _Wrong(torch.autograd.Function):
+    """Right values, wrong gradients."""
+
+    @staticmethod
+    def forward(_ctx, values):
+        return values.clone()
+
+    @staticmethod
+    def backward(_ctx, grad):
+        return 2 * grad
+
+
+def test_rendering_alone_without_nerfacc(monkeypatch):
+    def absent(_scene):
+        raise ImportError("No module named 'nerfacc'")
+
+    line = measure_rendering(WEIGHTS, monkeypatch, absent)
+    assert line["absent"] == "No module named 'nerfacc'"
+    assert "| absent | - |" in fakes.line_of(report.render({**fakes.data(), "rendering": [line]}), WEIGHTS.name)

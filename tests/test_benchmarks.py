@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from benchmarks import __main__ as program
-from benchmarks import agreement, competitors, machine, parts, report, rows, sampling, summary, timing
+from benchmarks import agreement, competitors, machine, parts, rendering, report, rows, sampling, summary, timing
 
 import benchmark_fakes as fakes
 
@@ -95,7 +95,7 @@ def test_help_teaches(capsys):
 def test_the_list_names_every_row_and_part(capsys):
     assert program.main(["--list"]) == 0
     listed = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
-    assert listed == [row.name for row in rows.ROWS] + [part.name for part in parts.PARTS]
+    assert listed == [row.name for row in rows.ROWS] + [case.name for case in (*parts.PARTS, *rendering.CASES)]
     assert len(set(listed)) == len(listed)
 
 

@@ -131,7 +131,9 @@ def check_weighted_sum(*shape, n=5, c=3):
         assert torch.autograd.gradcheck(weighted_sum, inputs)
 
 
-@pytest.mark.parametrize("shape, n, c", [((), 5, 3), ((4,), 5, 3), ((2, 3), 5, 1), ((2, 3), 1, 4), ((2,), 0, 3), ((0,), 5, 3), ((2,), 5, 0)])
+@pytest.mark.parametrize(
+    ("shape", "n", "c"), [((), 5, 3), ((4,), 5, 3), ((2, 3), 5, 1), ((2, 3), 1, 4), ((2,), 0, 3), ((0,), 5, 3), ((2,), 5, 0)]
+)
 def test_weighted_sum(shape, n, c):
     check_weighted_sum(*shape, n=n, c=c)
 

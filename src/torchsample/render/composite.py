@@ -99,14 +99,18 @@ def _read_background(function: str, background: Background, values: Tensor, opac
     """The background's colour, as it broadcasts with ``(*rays, c)``."""
     if isinstance(background, str) and background == "last":
         return rays.last(values)
-    wanted = f"None, 'last', a number, {values.shape[-1]} numbers, or a tensor ({', '.join(map(str, (*opacity.shape, values.shape[-1])))})"
-    remedy = "Draw random ones with torch.rand; let 1.0 be white."
+    n_channels = values.shape[-1]
+
+    def explain(found: str) -> str:
+        wanted = f"None, 'last', a number, {n_channels} numbers, or a tensor ({', '.join(map(str, (*opacity.shape, n_channels)))})"
+        return message(function, "background", wanted, found, "Draw random ones with torch.rand; let 1.0 be white.")
+
     try:
         colour = torch.as_tensor(background, dtype=values.dtype, device=values.device)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise TypeError(message(function, "background", wanted, repr(background), remedy)) from error
-    if colour.shape not in ((), (values.shape[-1],), (*opacity.shape, values.shape[-1])):
-        raise ValueError(message(function, "background", wanted, f"shape {tuple(colour.shape)}", remedy))
+        raise TypeError(explain(repr(background))) from error
+    if colour.shape not in ((), (n_channels,), (*opacity.shape, n_channels)):
+        raise ValueError(explain(f"shape {tuple(colour.shape)}"))
     return colour
 
 

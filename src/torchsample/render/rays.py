@@ -57,7 +57,7 @@ class Batched:
         return values[..., -1:, :].sum(-2)
 
     def close(self, start: Tensor, end: Tensor) -> Tensor:
-        """The samples' ends, that of a ray's last sample being its start if it has none, as an opaque background; of others, none is infinite."""
+        """The samples' ends; a last sample without one, as an opaque background is, ends where it starts."""
         last = end[..., -1:]
         return torch.cat([end[..., :-1], torch.where(last.isinf(), start[..., -1:], last)], dim=-1)
 

@@ -12,6 +12,10 @@ from .._eager import why_not_eager
 CPU = "cpu"
 
 
+def _multiply(weights: Tensor, values: Tensor) -> Tensor:
+    return (weights.unsqueeze(-2) @ values).squeeze(-2)
+
+
 class _Product(torch.autograd.Function):
     """The sum as a product of matrices, and derivatives whose innermost dimension is samples.
 
@@ -19,13 +23,13 @@ class _Product(torch.autograd.Function):
     """
 
     @staticmethod
-    @torch.amp.custom_fwd(device_type=CPU)
+    @torch.amp.custom_fwd(device_type=CPU)  # type: ignore[untyped-decorator]
     def forward(ctx: Any, weights: Tensor, values: Tensor) -> Tensor:
         ctx.save_for_backward(weights, values)
-        return (weights.unsqueeze(-2) @ values).squeeze(-2)
+        return _multiply(weights, values)
 
     @staticmethod
-    @torch.amp.custom_bwd(device_type=CPU)
+    @torch.amp.custom_bwd(device_type=CPU)  # type: ignore[untyped-decorator]
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
         weights, values = ctx.saved_tensors
         wants_weights, wants_values = ctx.needs_input_grad
@@ -46,7 +50,9 @@ def _gains(weights: Tensor, values: Tensor) -> bool:
 
 def weighted_sum(weights: Tensor, values: Tensor) -> Tensor:
     """Sum over samples: ``(*rays, n)`` and ``(*rays, n, c)`` to ``(*rays, c)``."""
-    if why_not_eager(weights, values) is None and _gains(weights, values):
-        product: Tensor = _Product.apply(weights, values)  # type: ignore[no-untyped-call]
-        return product
-    return (weights.unsqueeze(-1) * values).sum(-2)
+    if why_not_eager(weights, values) is not None or not _gains(weights, values):
+        return (weights.unsqueeze(-1) * values).sum(-2)
+    if not (torch.is_grad_enabled() and (weights.requires_grad or values.requires_grad)):
+        return _multiply(weights, values)
+    product: Tensor = _Product.apply(weights, values)  # type: ignore[no-untyped-call]
+    return product
