@@ -180,7 +180,7 @@ class Trainer:
         self.model.eval()
 
 
-def _positive(text: str) -> float:
+def positive(text: str) -> float:
     """An argument type: a finite number above 0."""
     try:
         number = float(text)
@@ -199,6 +199,6 @@ def add_training_arguments(
     own = "(default: %(default)s)" if steps is not None else "(default: one for each kind of run)"
     add("--steps", type=whole(1), default=steps, help=f"training steps {own}")
     add("--batch", type=whole(1), default=batch, help=f"samples per step, of all processes together {own}")
-    add("--lr", type=_positive, default=lr, help=f"largest learning rate {own}")
+    add("--lr", type=positive, default=lr, help=f"largest learning rate {own}")
     add("--restart", action="store_true", help="start anew, even if there is a checkpoint to go on from")
     add("--checkpoint", type=Path, default=checkpoint, metavar="FILE", help="written now and then (default: %(default)s)")

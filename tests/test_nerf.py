@@ -49,15 +49,16 @@ def folder(example, tmp_path):
             rgba = ball_scene(*scene.camera_rays(pose, 24)).reshape(24, 24, 4)
             Image.fromarray((255 * rgba).round().astype(np.uint8)).save(tmp_path / "ball" / part / f"r_{number}.png")
             frames.append({"file_path": f"./{part}/r_{number}", "transform_matrix": pose.tolist()})
-        text = json.dumps({"camera_angle_x": scene.FIELD_OF_VIEW, "frames": frames})
+        text = json.dumps({"camera_angle_x": scene.FIELD_OF_VIEW, "bound": 1.0, "frames": frames})
         (tmp_path / "ball" / f"transforms_{part}.json").write_text(text)
     return tmp_path / "ball"
 
 
 def fit(example, folder, field, checkpoint=None, restart=False, **changes):
     training = example("training")
-    settings = training.make_settings(field, folder, **SMALL[field] | changes)
-    return training.fit(settings, example("data").read_views(folder, "train"), torch.device("cpu"), checkpoint, restart)
+    views = example("data").read_views(folder, "train")
+    settings = training.make_settings(field, folder, views, **SMALL[field] | changes)
+    return training.fit(settings, views, torch.device("cpu"), checkpoint, restart)
 
 
 def run(cwd: Path, *arguments: object, processes: int = 1) -> str:
@@ -103,7 +104,7 @@ def test_the_same_seed_gives_the_same_field_wherever_it_was_interrupted(example,
         assert torch.equal(value, parts.state_dict()[name]), name
     again = training.load(tmp_path / "whole.pt", torch.device("cpu"))
     pose = example("data").read_views(folder, "test").poses[0]
-    first, second = (example("rendering").render_view(model.eval(), pose, (8, 8), 0.7, 20) for model in (whole, again))
+    first, second = (example("rendering").render_view(model.eval(), pose, (8, 8), 0.7) for model in (whole, again))
     assert torch.equal(first.colour, second.colour)
 
 
@@ -141,12 +142,40 @@ def test_tiny_nerf_data_and_its_errors(example, tmp_path):
     test = data.read_views(tmp_path / "tiny.npz", "test")
     assert len(test.images) == 6
     assert test.fov == pytest.approx(2 * math.atan(2.5 / 7))
+    assert test.background == 0
     np.savez(tmp_path / "tiny.npz", **arrays | {"poses": poses[:50]})
     with pytest.raises(SystemExit, match=r"tiny.npz has 106 images and 50 cameras"):
         data.read_views(tmp_path / "tiny.npz", "train")
-    (tmp_path / "tiny.npz").write_bytes(b"PK")
-    with pytest.raises(SystemExit, match=r"cannot read .*tiny.npz"):
-        data.read_views(tmp_path / "tiny.npz", "train")
+    np.savez(tmp_path / "tiny.npz", **{name: array[:50] if array.ndim else array for name, array in arrays.items()})
+    with pytest.raises(SystemExit, match=r"tiny.npz has 50 images, of which none are for test"):
+        data.read_views(tmp_path / "tiny.npz", "test")
+    for damaged in (b"PK", (tmp_path / "tiny.npz").read_bytes()[:1000]):
+        (tmp_path / "tiny.npz").write_bytes(damaged)
+        with pytest.raises(SystemExit, match=r"cannot read .*tiny.npz"):
+            data.read_views(tmp_path / "tiny.npz", "train")
+
+
+def test_scenes_of_other_sizes_and_backgrounds(example, folder):
+    """A folder of somebody else's does not say how large its scene is: as large as NeRF's own, unless --bound says otherwise."""
+    read = example("data").read_views
+    ours = read(folder, "train")
+    path = folder / "transforms_train.json"
+    found = json.loads(path.read_text())
+    del found["bound"]
+    for frame in found["frames"]:
+        for row in frame["transform_matrix"][:3]:
+            row[3] *= 1.5
+    path.write_text(json.dumps(found))
+    torch.testing.assert_close(read(folder, "train").poses, ours.poses)
+    assert ours.describe() == {"bound": 1, "background": 1, "radius": 4, "fov": pytest.approx(0.6911112)}
+    assert read(folder, "train", 3.0).describe()["radius"] == 2
+    path.write_text(json.dumps({**found, "bound": -1}))
+    with pytest.raises(SystemExit, match=r"bound of .*transforms_train.json must be a number above 0, not -1"):
+        read(folder, "train")
+    path.write_text(json.dumps(found))
+    model = fit(example, folder, "voxels", background=0.0)
+    beside = model(torch.tensor([[0.0, 0.0, 5.0]]), torch.tensor([[1.0, 0.0, 0.0]]))[-1]
+    assert beside.colour.tolist() == [[0, 0, 0]]
 
 
 def spoil(folder: Path, how: str) -> None:
@@ -163,6 +192,8 @@ def spoil(folder: Path, how: str) -> None:
         found["frames"][3]["transform_matrix"][0][0] += 0.5
     elif how == "mirrored":
         found["frames"][3]["transform_matrix"] = (np.array(found["frames"][3]["transform_matrix"]) @ np.diag([-1, 1, 1, 1])).tolist()
+    elif how == "ragged":
+        found["frames"][3]["transform_matrix"][0] = [1]
     elif how == "no angle":
         del found["camera_angle_x"]
     elif how == "no frames":
@@ -178,6 +209,7 @@ def spoil(folder: Path, how: str) -> None:
         ("other size", r"the image .*r_3.png is \(9, 7\)|the image .*r_3.png is \(7, 9\)"),
         ("no rotation", r"the camera of .*r_3.png is not a rotation"),
         ("mirrored", r"the camera of .*r_3.png is not a rotation"),
+        ("ragged", r"the camera of .*r_3.png must be a 4 x 4 matrix of numbers, not \[\[1\]"),
         ("no angle", r"camera_angle_x of .*transforms_train.json must be an angle"),
         ("no frames", r"cannot read the cameras .*transforms_train.json.*it has no frames"),
         ("no json", r"cannot read the cameras .*transforms_train.json"),

@@ -13,11 +13,12 @@ from pathlib import Path
 
 from _common import picture_path, whole
 from _program import Command, parser_of, run
-from _training import add_training_arguments
+from _training import add_training_arguments, positive
 
+from .data import BOUND
 from .fields import FIELDS
 from .picture import compare, render
-from .scene import FIELD_OF_VIEW, MESHES, Scene, find_mesh, make_part, poses_around
+from .scene import MESHES, Scene, find_mesh, make_part, poses_around
 from .scores import RUNS, evaluate
 from .training import train
 
@@ -69,10 +70,16 @@ def _add_data(command: argparse.ArgumentParser) -> None:
     command.add_argument("data", type=Path, metavar="DATA", help="folder with transforms_*.json, or tiny_nerf_data.npz")
 
 
+def _add_bound(command: argparse.ArgumentParser) -> None:
+    what = "half the side of the cube around the origin that holds the scene"
+    command.add_argument("--bound", type=positive, help=f"{what} (default: what DATA says, as make-data's does, or {BOUND})")
+
+
 def _add_train(command: argparse.ArgumentParser) -> None:
     command.description = "Learn a scene. Steps, batch (rays) and rate have defaults of their own for each field."
     _add_data(command)
     command.add_argument("--field", choices=FIELDS, default="voxels", help="what is learnt (default: %(default)s)")
+    _add_bound(command)
     command.add_argument("--views", type=whole(1), help="learn from so many of the photographs only")
     add_training_arguments(command, whole, CHECKPOINT, steps=None, batch=None, lr=None)
 
@@ -86,13 +93,14 @@ def _add_render(command: argparse.ArgumentParser) -> None:
     add("--frames", type=whole(2, 1000), default=30, help="of a turntable (default: %(default)s)")
     add("--angle", type=float, default=30.0, help="of a single view, in degrees (default: %(default)s)")
     add("--height", type=float, default=0.35, help="of the camera, from -1 to 1 (default: %(default)s)")
-    add("--fov", type=float, default=FIELD_OF_VIEW, help="field of view across the width, in radians (default: %(default).3f)")
+    add("--fov", type=positive, help="field of view across the width, in radians (default: that of the photographs)")
 
 
 def _add_evaluate(command: argparse.ArgumentParser) -> None:
     command.description = "Measure views that were held out: of one checkpoint, or of every field and of NeRF without each of its parts."
     _add_data(command)
     add = command.add_argument
+    _add_bound(command)
     add("--checkpoint", type=Path, metavar="FILE", help="measure this one only")
     add("--seeds", type=whole(0), nargs="+", default=[0], help="of the table (default: 0)")
     add("--only", choices=list(RUNS), nargs="+", metavar="ROW", help=f"some rows of the table only: {'; '.join(RUNS)}")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+import zipfile
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+BOUND = 1.5
+"""Half the side of the cube that holds a scene, if neither its folder nor anybody else says it: that of NeRF's synthetic scenes."""
+
 
 @dataclass(frozen=True)
 class Views:
-    """Photographs of one size over white, and their cameras."""
+    """Photographs of one size, and their cameras, in a unit in which the scene fills the cube from -1 to 1."""
 
     images: Tensor
     """``(n, h, w, 3)`` in [0, 1]."""
@@ -24,6 +28,10 @@ class Views:
     """``(n, 4, 4)``, camera to world; cameras look along their -z, with y upwards."""
     fov: float
     """Across the width, in radians."""
+    bound: float
+    """The scene is in the cube from ``-bound`` to ``bound`` of its own unit; in that of ``poses``, from -1 to 1."""
+    background: float
+    """What is seen where nothing is: 1 is white."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -33,7 +41,12 @@ class Views:
     def some(self, count: int) -> Views:
         """So many of them, evenly."""
         chosen = torch.linspace(0, len(self.images) - 1, min(count, len(self.images))).round().long()
-        return Views(self.images[chosen], self.poses[chosen], self.fov)
+        return replace(self, images=self.images[chosen], poses=self.poses[chosen])
+
+    def describe(self) -> dict[str, float]:
+        """What a field has to know of its photographs."""
+        radius = round(self.poses[:, :3, 3].norm(dim=-1).mean().item(), 4)
+        return {"bound": self.bound, "background": self.background, "radius": radius, "fov": self.fov}
 
 
 def _fail(reason: str) -> SystemExit:
@@ -50,7 +63,11 @@ def _read_picture(path: Path) -> np.ndarray:
     return rgba[..., :3] * rgba[..., 3:] + 1 - rgba[..., 3:]
 
 
-def _check_pose(pose: np.ndarray, name: str) -> np.ndarray:
+def _check_pose(values: Any, name: str) -> np.ndarray:
+    try:
+        pose = np.asarray(values, dtype=np.float64)
+    except (ValueError, TypeError):
+        raise _fail(f"the camera of {name} must be a 4 x 4 matrix of numbers, not {values!r:.100}") from None
     if pose.shape not in ((3, 4), (4, 4)) or not np.isfinite(pose).all():
         raise _fail(f"the camera of {name} must be a 4 x 4 matrix of numbers, not of shape {pose.shape}")
     turn = pose[:3, :3]
@@ -77,31 +94,40 @@ def _read_frames(folder: Path, found: dict[str, Any]) -> tuple[list[np.ndarray],
         path = folder / frame["file_path"]
         path = path if path.suffix else path.with_name(path.name + ".png")
         images.append(_read_picture(path))
-        poses.append(_check_pose(np.asarray(frame["transform_matrix"], dtype=np.float64), str(path)))
+        poses.append(_check_pose(frame["transform_matrix"], str(path)))
         if images[-1].shape != images[0].shape:
             raise _fail(f"the image {path} is {images[-1].shape[:2][::-1]}, others are {images[0].shape[:2][::-1]}")
     return images, poses
 
 
-def _read_npz(path: Path, part: str) -> Views:
-    """``tiny_nerf_data.npz``: the first hundred are for training."""
+def _views(images: np.ndarray, poses: np.ndarray, fov: float, bound: float, background: float) -> Views:
+    """Views of cameras in the unit of the scene."""
+    poses = poses.copy()
+    poses[:, :3, 3] /= bound
+    return Views(torch.from_numpy(images).float(), torch.from_numpy(poses).float(), fov, bound, background)
+
+
+def _read_npz(path: Path, part: str, bound: float) -> Views:
+    """``tiny_nerf_data.npz``, photographs over black: the first hundred are for training."""
     try:
-        with np.load(path) as data:
+        with path.open("rb") as file, np.load(file) as data:
             images, poses, focal = data["images"], data["poses"], float(data["focal"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise _fail(f"cannot read {path}: {error}") from None
     if len(images) != len(poses):
         raise _fail(f"{path} has {len(images)} images and {len(poses)} cameras")
     chosen = slice(100) if part == "train" else slice(100, None)
+    if not len(images[chosen]):
+        raise _fail(f"{path} has {len(images)} images, of which none are for {part}: the first 100 are for training")
     checked = np.stack([_check_pose(pose, f"image {number} of {path}") for number, pose in enumerate(poses)])
     fov = 2 * math.atan(images.shape[2] / 2 / focal)
-    return Views(torch.from_numpy(images[chosen, ..., :3]).float(), torch.from_numpy(checked[chosen]).float(), fov)
+    return _views(images[chosen, ..., :3], checked[chosen], fov, bound, background=0.0)
 
 
-def read_views(path: Path, part: str) -> Views:
-    """The photographs of a part, ``train`` or ``test``."""
+def read_views(path: Path, part: str, bound: float | None = None) -> Views:
+    """The photographs of a part, ``train`` or ``test``; without a bound, the one that the folder has, or `BOUND`."""
     if path.suffix == ".npz":
-        return _read_npz(path, part)
+        return _read_npz(path, part, bound or BOUND)
     if not path.is_dir():
         raise _fail(f"there is no folder {path}; make one with the subcommand make-data")
     found = _read_json(path / f"transforms_{part}.json")
@@ -109,4 +135,7 @@ def read_views(path: Path, part: str) -> Views:
     fov = found.get("camera_angle_x")
     if not isinstance(fov, (int, float)) or not 0 < fov < math.pi:
         raise _fail(f"camera_angle_x of {path / f'transforms_{part}.json'} must be an angle between 0 and pi, not {fov!r}")
-    return Views(torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(poses)).float(), float(fov))
+    bound = bound or found.get("bound", BOUND)
+    if not isinstance(bound, (int, float)) or not 0 < bound < math.inf:
+        raise _fail(f"bound of {path / f'transforms_{part}.json'} must be a number above 0, not {bound!r}")
+    return _views(np.stack(images), np.stack(poses), float(fov), float(bound), background=1.0)

@@ -16,10 +16,11 @@ from tqdm import tqdm
 
 from _common import save_figure
 from _training import write_beside
+from torchsample.render import Rendering
 
 from .data import read_views
 from .rendering import render_view
-from .scene import RADIUS, look_at_middle
+from .scene import look_at_middle
 from .scores import run_path
 from .training import load
 
@@ -31,26 +32,28 @@ def to_bytes(colour: Tensor) -> np.ndarray:
     return (255 * colour.clamp(0, 1)).round().to(torch.uint8).cpu().numpy()
 
 
-def turntable_pose(angle: float, height: float = 0.35) -> Tensor:
+def turntable_pose(angle: float, height: float, radius: float) -> Tensor:
     """A camera on a circle around the scene."""
     flat = math.sqrt(1 - height**2)
-    return torch.from_numpy(look_at_middle(RADIUS * np.array([flat * math.cos(angle), flat * math.sin(angle), height]))).float()
+    return torch.from_numpy(look_at_middle(radius * np.array([flat * math.cos(angle), flat * math.sin(angle), height]))).float()
 
 
 def render(args: argparse.Namespace) -> None:
     """The subcommand: a turntable as GIF, or one view, its colours and its depth."""
     model = load(args.checkpoint, args.device)
-    size, fov = (args.size, args.size), args.fov
+    radius, fov = model.settings["radius"], args.fov or model.settings["fov"]
+
+    def view(angle: float, progress: bool = False) -> Rendering:
+        pose = turntable_pose(angle, args.height, radius).to(args.device)
+        return render_view(model, pose, (args.size, args.size), fov, progress)
+
     if args.output.suffix.lower() == ".gif":
         angles = [2 * math.pi * frame / args.frames for frame in range(args.frames)]
-        frames = [
-            to_bytes(render_view(model, turntable_pose(angle, args.height).to(args.device), size, fov).colour)
-            for angle in tqdm(angles, desc="frames")
-        ]
+        frames = [to_bytes(view(angle).colour) for angle in tqdm(angles, desc="frames")]
         write_beside(args.output, lambda path: iio.imwrite(path, np.stack(frames), duration=1000 / 15, loop=0))
         print(f"Saved {args.output}, {len(frames)} frames")
         return
-    found = render_view(model, turntable_pose(math.radians(args.angle), args.height).to(args.device), size, fov)
+    found = view(math.radians(args.angle), progress=True)
     depth = args.output.with_name(f"{args.output.stem}-depth{args.output.suffix}")
     write_beside(args.output, lambda path: Image.fromarray(to_bytes(found.colour)).save(path))
     write_beside(depth, lambda path: Image.fromarray(to_bytes(shade(found.depth, found.opacity))).save(path))
@@ -66,10 +69,13 @@ def shade(depth: Tensor, opacity: Tensor) -> Tensor:
 
 def compare(args: argparse.Namespace) -> None:
     """The subcommand picture: truth and fields, and below the depth that each of them has."""
-    views = read_views(args.data, "test")
+    models = {title: load(run_path(args.runs, name), args.device) for name, title in COLUMNS.items()}
+    views = read_views(args.data, "test", models["NeRF"].settings["bound"])
+    if args.view >= len(views.images):
+        raise SystemExit(f"error: there is no view {args.view}; {len(views.images)} were held out")
     columns = [("truth", views.images[args.view], _true_depth(args.data, args.view))]
-    for name, title in COLUMNS.items():
-        found = render_view(load(run_path(args.runs, name), args.device), views.poses[args.view].to(args.device), views.size, views.fov)
+    for title, model in models.items():
+        found = render_view(model, views.poses[args.view].to(args.device), views.size, views.fov)
         columns.append((title, found.colour.cpu(), shade(found.depth, found.opacity).cpu()))
     figure = Figure(figsize=(3.2 * len(columns), 6.8), dpi=100, layout="constrained")
     for cells, (title, colour, depth) in zip(figure.subplots(2, len(columns)).T, columns, strict=True):

@@ -1,4 +1,4 @@
-"""From rays to colours: a field is asked along them, and what it says is composited over white."""
+"""From rays to colours: a field is asked along them, and what it says is composited over the photographs' background."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from torchsample.render import Rendering, Samples
 from .data import Views
 from .fields import build
 
-WHITE = 1.0
 Generators = Sequence[torch.Generator]
 
 
@@ -60,18 +59,18 @@ class Radiance(nn.Module):
         ahead = directions[samples.ray_indices]
         density, colour = self.fields["coarse"](origins[samples.ray_indices] + middle * ahead, ahead)
         weights = ts.render.weights_from_density(density, *samples, check=False)
-        return ts.render.composite(weights, samples.edges, colour, WHITE, *samples[1:])
+        return ts.render.composite(weights, samples.edges, colour, self.settings["background"], *samples[1:])
 
     def _ask(self, field: nn.Module, origins: Tensor, directions: Tensor, edges: Tensor) -> tuple[Tensor, Rendering]:
         points = origins.unsqueeze(-2) + ts.ray.midpoints(edges).unsqueeze(-1) * directions.unsqueeze(-2)
         density, colour = field(points, directions.unsqueeze(-2).expand_as(points))
         weights = ts.render.weights_from_density(density, edges, check=False)
-        return weights, ts.render.composite(weights, edges, colour, WHITE)
+        return weights, ts.render.composite(weights, edges, colour, self.settings["background"])
 
     def _hierarchical(self, origins: Tensor, directions: Tensor, generators: Generators) -> list[Rendering]:
         """Coarse samples everywhere, fine ones where the coarse field found something."""
         hits = ts.ray.intersect_box(origins, directions, -1.0, 1.0)
-        # Rays that miss the cube go through a bit of nothing beside it, which white is composited over as well.
+        # Rays that miss the cube go through a bit of nothing beside it.
         near, far = torch.where(hits.hit, hits.near, 0.0), torch.where(hits.hit, hits.far, 1e-3)
         jitter = "sample" if generators else None
         n_coarse, n_fine = self.settings["samples"], self.settings["fine_samples"]
@@ -103,7 +102,7 @@ def cast(views: Views, coords: Tensor, number: Tensor) -> tuple[Tensor, Tensor]:
     return rays.origins.squeeze(1), rays.directions.squeeze(1)
 
 
-def render_view(model: Radiance, pose: Tensor, size: tuple[int, int], fov: float, chunk_size: int = 4096) -> Rendering:
+def render_view(model: Radiance, pose: Tensor, size: tuple[int, int], fov: float, progress: bool = False) -> Rendering:
     """A whole picture ``(h, w, ...)`` in bounded memory."""
 
     def some(coords: Tensor) -> Rendering:
@@ -112,5 +111,5 @@ def render_view(model: Radiance, pose: Tensor, size: tuple[int, int], fov: float
 
     with torch.inference_mode():
         coords = ts.coord.full(0, size, pose.device)
-        found: Rendering = ts.chunked(some, coords, chunk_size, batch_dims=0)
+        found: Rendering = ts.chunked(some, coords, chunk_size=4096, batch_dims=0, progress=progress)
     return found

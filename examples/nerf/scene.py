@@ -132,5 +132,5 @@ def make_part(scene: Scene, folder: Path, part: str, poses: list[np.ndarray], si
         Image.fromarray(picture).save(folder / part / f"r_{number}.png")
         np.save(folder / part / f"r_{number}_depth.npy", depth.astype(np.float32))
         frames.append({"file_path": f"./{part}/r_{number}", "transform_matrix": pose.tolist()})
-    text = json.dumps({"camera_angle_x": FIELD_OF_VIEW, "frames": frames}, indent=1)
+    text = json.dumps({"camera_angle_x": FIELD_OF_VIEW, "bound": 1.0, "frames": frames}, indent=1)
     (folder / f"transforms_{part}.json").write_text(text + "\n")

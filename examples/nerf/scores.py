@@ -63,7 +63,7 @@ def measure(model: Radiance, views: Views) -> dict[str, float]:
 
 def _train_one(args: argparse.Namespace, name: str, seed: int, views: Views) -> tuple[Radiance, float]:
     """A run's field, and the seconds of its training; one that was trained already is read again."""
-    settings = make_settings(data=args.data, seed=seed, **RUNS[name])
+    settings = make_settings(data=args.data, views=views, seed=seed, **RUNS[name])
     if args.steps is not None:
         settings["steps"] = args.steps
     path = run_path(args.runs, name, seed)
@@ -107,12 +107,13 @@ def describe(args: argparse.Namespace) -> dict[str, Any]:
 
 def evaluate(args: argparse.Namespace) -> None:
     """The subcommand: one checkpoint, or all runs of the table."""
-    test = read_views(args.data, "test")
     if args.checkpoint is not None:
-        found = measure(load(args.checkpoint, args.device), test)
+        model = load(args.checkpoint, args.device)
+        test = read_views(args.data, "test", model.settings["bound"])
+        found = measure(model, test)
         print(f"PSNR {found['psnr']:.2f} dB, SSIM {found['ssim']:.3f}, {found['seconds_per_view']:.2f} s per view of {len(test.images)}")
         return
-    views = read_views(args.data, "train")
+    views, test = (read_views(args.data, part, args.bound) for part in ("train", "test"))
     result: dict[str, Any] = describe(args) | {"rows": {}}
     for name in args.only or RUNS:
         seeds = {}

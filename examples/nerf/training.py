@@ -24,9 +24,9 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 """What the settings of a field are if nothing else is said: each takes about a minute or two on two cores."""
 
 
-def make_settings(field: str, data: Path, **changes: Any) -> dict[str, Any]:
+def make_settings(field: str, data: Path, views: Views, **changes: Any) -> dict[str, Any]:
     """All that a run depends on."""
-    return {"field": field, "data": str(data), "seed": 0, "views": None} | DEFAULTS[field] | changes
+    return {"field": field, "data": str(data), "seed": 0, "views": None} | DEFAULTS[field] | views.describe() | changes
 
 
 def _draw(views: Views, batch: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -69,8 +69,8 @@ def fit(settings: dict[str, Any], views: Views, device: torch.device, checkpoint
 def train(args: argparse.Namespace) -> None:
     """The subcommand."""
     changes = {name: getattr(args, name) for name in ("steps", "batch", "lr", "views") if getattr(args, name) is not None}
-    settings = make_settings(args.field, args.data, seed=args.seed, **changes)
-    fit(settings, read_views(args.data, "train"), args.device, args.checkpoint, args.restart)
+    views = read_views(args.data, "train", args.bound)
+    fit(make_settings(args.field, args.data, views, seed=args.seed, **changes), views, args.device, args.checkpoint, args.restart)
     print(f"Saved {args.checkpoint}")
 
 
