@@ -85,8 +85,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """What `Trainer` saved; a file that is none ends the program with one line."""
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)
-        if not isinstance(saved, dict) or not {"model", "settings", "step"} <= set(saved):
-            raise ValueError("it was written by another program")
+        if not isinstance(saved, dict) or not {"model", "settings", "step", "spent"} <= set(saved):
+            raise ValueError("it was written by another program, or another version of this one")
     except FileNotFoundError:
         raise SystemExit(f"error: there is no checkpoint {path}; make one with the subcommand train") from None
     except Exception as error:  # PyTorch's loader raises errors of many kinds for damaged files.
@@ -121,7 +121,7 @@ class Trainer:
             total_steps=self.settings["steps"],
             pct_start=self._rise(),
         )
-        self.step = 0
+        self.step, self.spent = 0, 0.0
 
     def _rise(self) -> float:
         """The share of the steps in which the rate rises: a tenth, but PyTorch divides by zero where that is a single step."""
@@ -141,7 +141,7 @@ class Trainer:
         self.model.load_state_dict(saved["model"])
         self._optimizer.load_state_dict(saved["optimizer"])
         self._schedule.load_state_dict(saved["schedule"])
-        self.step = saved["step"]
+        self.step, self.spent = saved["step"], saved["spent"]
 
     def _save(self) -> None:
         if self.checkpoint is None or not self.team.leads:
@@ -151,6 +151,7 @@ class Trainer:
             "optimizer": self._optimizer.state_dict(),
             "schedule": self._schedule.state_dict(),
             "step": self.step,
+            "spent": self.spent,
             "settings": self.settings,
         }
         write_beside(self.checkpoint, lambda path: torch.save(state, path))
@@ -159,7 +160,7 @@ class Trainer:
         """Train to the end; ``loss_of`` gives the loss of this process's share of a batch, and numbers to show."""
         self.model.train()
         bar = tqdm(total=self.settings["steps"], initial=self.step, desc="training", disable=not self.team.leads)
-        saved = time.monotonic()
+        begun, saved = time.monotonic() - self.spent, time.monotonic()
         with bar:
             while self.step < self.settings["steps"]:
                 generator = torch.Generator().manual_seed((self.settings["seed"] * 1_000_003 + self.step) % 2**63)
@@ -169,6 +170,7 @@ class Trainer:
                 self._optimizer.step()
                 self._schedule.step()
                 self.step += 1
+                self.spent = time.monotonic() - begun
                 if self.step % 10 == 0:
                     shown = {name: f"{self.team.mean(number):.3f}" for name, number in numbers.items()}
                     bar.set_postfix(shown, refresh=False)

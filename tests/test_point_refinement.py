@@ -309,7 +309,7 @@ def test_a_bad_checkpoint_is_named(checkpoint, call, folder, tmp_path):
     if checkpoint == "damaged":
         path.write_bytes(b"PK")
     elif checkpoint == "foreign":
-        torch.save({"model": {}, "settings": {}, "step": 1}, path)
+        torch.save({"model": {}, "settings": {}, "step": 1, "spent": 1.0}, path)
     with pytest.raises(SystemExit) as stop:
         call("predict", folder / "images" / "0.png", "-o", tmp_path / "mask.png", "--checkpoint", path)
     assert str(path) in stop.value.code

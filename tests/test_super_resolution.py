@@ -102,10 +102,13 @@ def test_an_interrupted_training_goes_on_to_the_same_result(example, tmp_path):
         pytest.raises(KeyboardInterrupt),
     ):
         training.fit(settings, photos, device, tmp_path / "parts.pt", restart=False)
-    assert torch.load(tmp_path / "parts.pt", weights_only=True)["step"] == 3
+    saved = torch.load(tmp_path / "parts.pt", weights_only=True)
+    assert saved["step"] == 3
+    torch.save(saved | {"spent": saved["spent"] + 1000}, tmp_path / "parts.pt")
     training.fit(settings, photos, device, tmp_path / "parts.pt", restart=False)
     whole, parts = weights(tmp_path / "whole.pt"), weights(tmp_path / "parts.pt")
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
+    assert 1000 < torch.load(tmp_path / "parts.pt", weights_only=True)["spent"] < 2000
 
 
 def test_a_write_that_is_cut_off_leaves_the_checkpoint(example, trained, tmp_path):

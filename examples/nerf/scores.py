@@ -61,20 +61,24 @@ def measure(model: Radiance, views: Views) -> dict[str, float]:
     return {"psnr": mean(each[0] for each in found), "ssim": mean(each[1] for each in found), "seconds_per_view": seconds}
 
 
-def _train_one(args: argparse.Namespace, name: str, seed: int, views: Views) -> tuple[Radiance, float]:
-    """A run's field, and the seconds of its training; one that was trained already is read again."""
+def _train_one(args: argparse.Namespace, name: str, seed: int, views: Views) -> Radiance:
+    """A run's field; one that was trained already is read again, and one that was interrupted goes on."""
     settings = make_settings(data=args.data, views=views, seed=seed, **RUNS[name])
     if args.steps is not None:
         settings["steps"] = args.steps
-    path = run_path(args.runs, name, seed)
     print(f"{name}, seed {seed}", file=sys.stderr)
-    timed = path.with_suffix(".json")
-    start = time.perf_counter()
-    model = fit(settings, views, args.device, path, restart=False)
-    if not timed.exists():
-        seconds = time.perf_counter() - start
-        write_beside(timed, lambda partial: partial.write_text(json.dumps(seconds)))
-    return model.eval(), float(json.loads(timed.read_text()))
+    return fit(settings, views, args.device, run_path(args.runs, name, seed), restart=False).eval()
+
+
+def _row(args: argparse.Namespace, name: str, views: Views, test: Views) -> dict[str, Any]:
+    """A row of the table: what each seed's run is worth, and its settings."""
+    seeds = {}
+    for seed in args.seeds:
+        model = _train_one(args, name, seed, views)
+        saved = read_checkpoint(run_path(args.runs, name, seed))
+        seeds[str(seed)] = measure(model, test) | {"train_seconds": saved["spent"]}
+    settings = saved["settings"] | {"data": args.data.name, "seed": args.seeds}
+    return {"settings": settings, "seeds": seeds} | ({"paper": PAPER[name]} if name in PAPER else {})
 
 
 def table(result: dict[str, Any]) -> str:
@@ -116,12 +120,7 @@ def evaluate(args: argparse.Namespace) -> None:
     views, test = (read_views(args.data, part, args.bound) for part in ("train", "test"))
     result: dict[str, Any] = describe(args) | {"rows": {}}
     for name in args.only or RUNS:
-        seeds = {}
-        for seed in args.seeds:
-            model, seconds = _train_one(args, name, seed, views)
-            seeds[str(seed)] = measure(model, test) | {"train_seconds": seconds}
-        settings = read_checkpoint(run_path(args.runs, name, args.seeds[0]))["settings"]
-        result["rows"][name] = {"settings": settings | {"data": Path(settings["data"]).name}, "seeds": seeds}
+        result["rows"][name] = _row(args, name, views, test)
     write_beside(args.results, lambda path: path.write_text(json.dumps(result, indent=1) + "\n"))
     print(table(result))
     print(f"Saved {args.results}")
