@@ -22,7 +22,7 @@ def can_look(*tensors: Tensor) -> bool:
 
 def shift(values: Tensor, first: float) -> Tensor:
     """Each sample's predecessor along the last dimension, and a number for the first."""
-    return pad(values[..., :-1], (1, 0), value=first) if values.shape[-1] else values
+    return torch.cat([torch.full_like(values[..., :1], first), values[..., :-1]], dim=-1)
 
 
 class Batched:
