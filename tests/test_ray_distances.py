@@ -412,6 +412,16 @@ ERRORS = {
     "integer x": (lambda: ray.contract(ZERO.long()), TypeError, "x", ".float()"),
     "scalar z": (lambda: ray.uncontract(torch.tensor(1.0)), ValueError, "z", "reshape(1)"),
     "variances": (lambda: ray.push_forward(ray.contract, ZERO, torch.ones(2, 3)), ValueError, "cov", "diag_embed"),
+    "matrices of others": (
+        lambda: ray.push_forward(ray.contract, torch.rand(4, 3), torch.eye(3).expand(5, 3, 3)),
+        ValueError,
+        "cov",
+        "one for all",
+    ),
+    "box as text": (lambda: ray.intersect_box(ZERO, ZERO, "abc", 1.0), TypeError, "low", "one number per axis"),
+    "box without corner": (lambda: ray.intersect_box(ZERO, ZERO, -1.0, []), TypeError, "high", "one number per axis"),
+    "box of None": (lambda: ray.intersect_box(ZERO, ZERO, None, 1.0), TypeError, "low", "one number per axis"),
+    "spacing undefined": (lambda: ray.intervals(-1.0, 1.0, 4, (torch.log, torch.exp)), ValueError, "spacing", "only rise or only fall"),
     "integer mean": (lambda: ray.push_forward(ray.contract, ZERO.long(), torch.eye(3)), TypeError, "mean", ".float()"),
 }
 
@@ -452,6 +462,32 @@ def test_from_coordinates_to_points():
     t = ray.midpoints(ray.intervals(near[hit], far[hit], 16, jitter="sample"))
     points = origins[hit].unsqueeze(-2) + t.unsqueeze(-1) * directions[hit].unsqueeze(-2)
     assert ((points - torch.tensor([0.0, 0.0, -4.0])).norm(dim=-1) <= 2 + 1e-4).all()
+
+
+@pytest.mark.parametrize("length", [1e-30, 1e-20, 1.0, 1e20, 1e30])
+def test_spheres_along_directions_of_any_length(length):
+    near, far, hit = ray.intersect_sphere(torch.tensor([0.0, 0.0, 3.0]), torch.tensor([0.0, 0.0, -length]), 0.0, np.float32(1))
+    assert bool(hit)
+    assert_close(torch.stack([near, far]).double() * length, torch.tensor([2.0, 4.0], dtype=torch.float64), rtol=1e-6, atol=0)
+
+
+def test_every_kind_of_coordinates_feeds_a_camera():
+    """Those of pixels, of what is uncertain, and of an importance map go through the pixels that they name."""
+    size, pose = (16, 12), torch.eye(4).expand(2, 4, 4)
+    pred = torch.rand(2, 1, 12, 16)
+    importance = torch.zeros(2, 1, 12, 16)
+    importance[..., 3, 5] = 1.0
+    kinds = {
+        "randint": ts.coord.randint(2, 50, size),
+        "uncertain": ts.coord.uncertain(pred, n=20)[1],
+        "importance": ts.coord.rand_biased(2, 50, importance, uncertainty=lambda scores: -scores[..., 0]),
+    }
+    for name, coords in kinds.items():
+        rays = ray.pinhole(coords, pose, size, fov=0.8)
+        seen = rays.directions[..., :2] / -rays.directions[..., 2:] / math.tan(0.4) * torch.tensor([1.0, -16 / 12])
+        assert_close(seen, coords, msg=name)
+    chosen = kinds["importance"] - ts.coord.full(1, size)[0, 3, 5]
+    assert bool((chosen.abs().amax(-1) < 0.2).any())
 
 
 def test_compile_takes_any_number_of_rays():

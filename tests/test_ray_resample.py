@@ -358,6 +358,7 @@ class TestPercentile:
 
 W, E = torch.ones(2, 3), torch.arange(4.0)
 ERRORS = {
+    "percent as text": (lambda: ray.percentile(E, W, ["a"]), TypeError, "q", "0.5 for the median"),
     "negative": (lambda: ray.resample(E, -W, 4), ValueError, "weights", "negative densities"),
     "NaN": (lambda: ray.resample(E, W * math.nan, 4), ValueError, "weights", "finite"),
     "infinite": (lambda: ray.blur(W * math.inf), ValueError, "weights", "finite"),

@@ -157,6 +157,7 @@ def check_precision():
         torch.set_float32_matmul_precision("highest")
     assert not is_a_product(weights, values.half())
     assert not is_a_product(weights, values[..., :1])
+    assert not is_a_product(torch.rand(2, 1000), torch.rand(2, 1000, 3))
 
 
 def test_precision():
@@ -180,6 +181,53 @@ def test_composite_under_transforms():
 
     assert_close(torch.func.vmap(colour)(weights, values), colour(weights, values))
     assert_close(torch.func.jacfwd(colour)(weights[0], values[0]), torch.func.jacrev(colour)(weights[0], values[0]))
+
+
+def test_half_is_added_up_in_float32():
+    """Half precision can tell little opacity from none only by luck, and adds few samples up."""
+    weights, edges = torch.tensor([[0.01, 0.01, 0.05, 0.01]]).half(), torch.arange(0.0, 50.0, 10.0)
+    values = torch.rand(1, 4, 3).half()
+    seen, exact = (ts.render.composite(w, edges, v, 0.5) for w, v in ((weights, values), (weights.float(), values.float())))
+    for name in seen._fields:
+        assert_close(getattr(seen, name), getattr(exact, name))
+    assert_close(ts.render.median_depth(weights, edges), torch.tensor([24.0]), rtol=1e-2, atol=0)
+    many, owner = torch.full((4000,), 1 / 4096).bfloat16(), torch.zeros(4000, dtype=torch.long)
+    assert_close(ts.render.accumulate(many, None, owner, 1), torch.tensor([4000 / 4096]))
+    assert_close(ts.render.accumulate(many.unsqueeze(0)), torch.tensor([4000 / 4096]))
+
+
+def multinerf_render(density, edges, values, background):
+    """multinerf's render.py as a formula: compute_alpha_weights and volumetric_rendering."""
+    shaded = density * edges.diff(dim=-1)
+    alpha = 1 - torch.exp(-shaded)
+    before = torch.cat([torch.zeros_like(shaded[..., :1]), shaded[..., :-1].cumsum(-1)], dim=-1)
+    weights = alpha * torch.exp(-before)
+    opacity = weights.sum(-1)
+    colour = (weights.unsqueeze(-1) * values).sum(-2) + (1 - opacity).clamp(min=0).unsqueeze(-1) * background
+    middle = 0.5 * (edges[..., :-1] + edges[..., 1:])
+    mean = (weights * middle).sum(-1) / opacity.clamp(min=torch.finfo(torch.float32).eps)
+    return weights, colour, opacity, mean.nan_to_num(torch.inf).clamp(edges[..., 0], edges[..., -1])
+
+
+def test_is_multinerf():
+    density, edges = random_rays(20, n=32, seed=6)
+    values = torch.rand(20, 32, 3, dtype=F64)
+    expected = multinerf_render(density, edges, values, 1.0)
+    weights = ts.render.weights_from_density(density, edges)
+    for one, other in zip((weights, *ts.render.composite(weights, edges, values, 1.0)), expected, strict=True):
+        assert_close(one, other, rtol=1e-12, atol=1e-12)
+
+
+def test_endless_samples_in_both_forms():
+    spans, weights = torch.tensor([[1.0, 2.0], [2.0, torch.inf]]), torch.tensor([0.25, 0.75])
+    owner, values = torch.zeros(2, dtype=torch.long), torch.ones(2, 3)
+    packed = ts.render.composite(weights, spans, values, None, owner, 1)
+    batched = ts.render.composite(weights[None], spans[None], values[None])
+    chained = ts.render.composite(weights[None], torch.tensor([1.0, 2.0, torch.inf]), values[None])
+    assert packed.depth.item() == batched.depth.item() == chained.depth.item() == 0.25 * 1.5 + 0.75 * 2
+    gap = torch.tensor([[[1.0, torch.inf], [1.0, 2.0]]])
+    assert ts.render.composite(weights[None], gap, values[None]).depth.item() == 0.25 * 1 + 0.75 * 1.5
+    assert ts.render.median_depth(weights[None], spans[None]).item() == 2
 
 
 def check_visible():

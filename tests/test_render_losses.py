@@ -107,6 +107,52 @@ def test_interlevel(shape):
     check_interlevel(shape)
 
 
+def check_interlevel_outside():
+    """A proposal beside an interval, or merely touching it, covers nothing of it; a point lies in one proposal, or in none."""
+    one, proposal = torch.ones(1, dtype=F64), torch.tensor([2.0, 3.0], dtype=F64)
+    beside, overlapping = [(0, 1), (4, 5), (1, 2), (3, 4), (3, 3), (1, 1)], [(1, 2.1), (2.9, 4), (0, 9), (2, 2), (2.5, 2.5)]
+    for ends in (*beside, *overlapping):
+        loss = ts.render.interlevel_loss(torch.tensor(ends, dtype=F64), one, proposal, one)
+        assert loss.item() == float(ends in beside), ends
+
+
+def test_interlevel_outside():
+    check_interlevel_outside()
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_interlevel_anywhere(seed):
+    generator = torch.Generator().manual_seed(seed)
+    edges, outer_edges = (torch.randint(0, 12, (n,), generator=generator).double().sort().values for n in (8, 5))
+    edges, outer_edges = edges.unique(), outer_edges.unique() + 0.5 * (seed % 2)
+    if min(len(edges), len(outer_edges)) < 2:
+        edges, outer_edges = torch.tensor([0.0, 1.0], dtype=F64), torch.tensor([0.5, 2.0], dtype=F64)
+    weights, outer_weights = (torch.rand(len(e) - 1, dtype=F64, generator=generator) for e in (edges, outer_edges))
+    expected = loop_interlevel(*(x.tolist() for x in (edges, weights, outer_edges, outer_weights)))
+    assert ts.render.interlevel_loss(edges, weights, outer_edges, outer_weights).item() == pytest.approx(expected, rel=1e-12)
+
+
+def test_interlevel_of_edges_in_two_precisions():
+    edges, outer_edges = torch.tensor([0.0, 0.5, 1.0]).half(), torch.tensor([0.0, 0.50001, 1.0])
+    weights, outer_weights = torch.tensor([0.5, 0.5]), torch.tensor([0.1, 0.1])
+    # The second interval reaches a bit of the first proposal.
+    assert_close(ts.render.interlevel_loss(edges, weights, outer_edges, outer_weights), torch.tensor(0.32 + 0.18))
+
+
+def check_distortion_of_long_steps():
+    """Nothing lies in the last, endless-looking sample: what is left of a difference of sums would be multiplied by its length."""
+    weights = torch.cat([torch.rand(20, 64, generator=torch.Generator().manual_seed(3)).softmax(-1), torch.zeros(20, 1)], dim=-1)
+    edges = torch.cat([torch.linspace(2, 3, 65), torch.tensor([1e6])])
+    exact = ts.render.distortion_loss(edges.double(), weights.double())
+    assert_close(ts.render.distortion_loss(edges, weights).double(), exact, rtol=1e-5, atol=0)
+    owner, spans = torch.arange(20).repeat_interleave(65), edges.unfold(0, 2, 1).repeat(20, 1)
+    assert_close(ts.render.distortion_loss(spans, weights.flatten(), owner, 20).double(), exact, rtol=1e-5, atol=0)
+
+
+def test_distortion_of_long_steps():
+    check_distortion_of_long_steps()
+
+
 def test_interlevel_of_a_covering_proposal_is_zero():
     edges, weights = histogram(30, n=12)
     assert_close(ts.render.interlevel_loss(edges, weights, edges, weights), torch.zeros(30, dtype=F64), rtol=0, atol=1e-20)

@@ -284,6 +284,8 @@ WRONG = {
     "size of a plane": (lambda: ts.render.OccupancyGrid((0, 0, 0), (1, 1, 1), (3, 4)), ValueError, "`resolution`.*3"),
     "size 0": (lambda: ts.render.OccupancyGrid((0, 0, 0), (1, 1, 1), 0), ValueError, "positive"),
     "decay": (lambda: ts.render.OccupancyGrid((0, 0, 0), (1, 1, 1), 4, 1.5), ValueError, "`decay`"),
+    "decay as text": (lambda: ts.render.OccupancyGrid((0, 0, 0), (1, 1, 1), 4, "x"), TypeError, "`decay`.*a number"),
+    "step as text": (lambda: GRID.sample(*RAY, 0.0, 1.0, "a"), TypeError, "sample: `step`.*a positive number"),
     "threshold": (lambda: ts.render.OccupancyGrid((0, 0, 0), (1, 1, 1), 4, 0.9, -1.0), ValueError, "`threshold`"),
     "points": (lambda: GRID.occupied(torch.zeros(5, 2)), ValueError, r"occupied: `points`.*\(..., 3\)"),
     "integer points": (lambda: GRID.occupied(torch.zeros(5, 3).long()), TypeError, "occupied: `points`"),

@@ -162,6 +162,21 @@ def test_ten_million_samples():
     assert check_many(10_000_000, 64) > 9_900_000
 
 
+def check_sum_of_a_long_ray():
+    """Added one by one in float32, weights of 1 in all would come to 1.06."""
+    n, owner = 10_000_000, torch.zeros(10_000_000, dtype=torch.long)
+    weights, edges = torch.full((n,), 1 / n), torch.linspace(0, 1, n + 1, dtype=F64).float().unfold(0, 2, 1)
+    seen = ts.render.composite(weights, edges, torch.full((n, 1), 0.5), None, owner, 1)
+    assert_close(seen.opacity, torch.tensor([1.0]), rtol=1e-6, atol=0)
+    assert_close(seen.colour, torch.tensor([[0.5]]), rtol=1e-6, atol=0)
+    assert_close(seen.depth, torch.tensor([0.5]), rtol=1e-6, atol=0)
+    assert_close(ts.render.median_depth(weights, edges, owner, 1), torch.tensor([0.5]), rtol=1e-6, atol=0)
+
+
+def test_ten_million_samples_of_one_ray():
+    check_sum_of_a_long_ray()
+
+
 @pytest.mark.parametrize("longest", [1, 2, 3, 4, 5, 8, 9, 1000])
 def test_many_samples_of_every_length(longest):
     check_many(20_000, longest)

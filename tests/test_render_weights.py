@@ -167,6 +167,35 @@ def test_alpha_gradients_at_0_and_1():
     check_alpha_gradients()
 
 
+def check_thin_gradients():
+    """Of alphas themselves, which other functions take."""
+    density, edges = random_rays(2, n=4, seed=5)
+    arguments = ((density + 0.1).requires_grad_(), edges.requires_grad_())
+    assert torch.autograd.gradcheck(ts.render.alpha_from_density, arguments)
+    assert torch.autograd.gradgradcheck(ts.render.alpha_from_density, arguments)
+    assert torch.autograd.gradcheck(lambda d, e: ts.render.weights_from_alpha(ts.render.alpha_from_density(d, e)), arguments)
+
+
+def test_alpha_of_density_has_gradients():
+    check_thin_gradients()
+
+
+def check_mixed_derivatives():
+    """Reverse over forward mode, where the derivative of PyTorch's `cumprod` is NaN at alpha = 1."""
+    alpha = torch.tensor([0.3, 1.0, 0.5, 1.0, 0.2], dtype=F64)
+
+    def energy(a):
+        return (ts.render.weights_from_alpha(a) * torch.arange(1, 6)).square().sum()
+
+    exact = torch.autograd.functional.hessian(energy, alpha)
+    for outer, inner in itertools.product((torch.func.jacrev, torch.func.jacfwd), repeat=2):
+        assert_close(outer(inner(energy))(alpha), exact)
+
+
+def test_mixed_derivatives():
+    check_mixed_derivatives()
+
+
 def test_density_gradients():
     density, edges = random_rays(3, n=4)
     density.requires_grad_()
@@ -232,6 +261,15 @@ WRONG = {
     "as many edges": (lambda: ts.render.weights_from_density(DENSITY, DENSITY), ValueError, r"`edges`.*\(2, 4\), one more"),
     "edges of more rays": (lambda: ts.render.weights_from_density(DENSITY, EDGES.expand(3, 4)), ValueError, r"`edges`.*\(3, 4\)"),
     "integers": (lambda: ts.render.weights_from_density(DENSITY.long(), EDGES), TypeError, "`density`.*float"),
+    "edges elsewhere": (lambda: ts.render.weights_from_density(DENSITY, EDGES.to("meta")), ValueError, "`edges`.*on the device of"),
+    "rays elsewhere": (
+        lambda: ts.render.accumulate(DENSITY[0], None, torch.zeros(3, dtype=torch.long, device="meta"), 1),
+        ValueError,
+        "accumulate: `ray_indices`.*on the device of",
+    ),
+    "values elsewhere": (lambda: ts.render.accumulate(DENSITY, torch.ones(2, 3, 3, device="meta")), ValueError, "`values`.*on the device"),
+    "bytes": (lambda: ts.render.accumulate(DENSITY, torch.ones(2, 3, 3).byte()), TypeError, "accumulate: `values`.*values / 255"),
+    "early_stop as text": (lambda: ts.render.visible(DENSITY, "a"), TypeError, "visible: `early_stop`.*between 0 and 1"),
     "integer edges": (lambda: ts.render.weights_from_density(DENSITY, EDGES.long()), TypeError, "`edges`.*float"),
     "list": (lambda: ts.render.weights_from_alpha([0.5]), TypeError, "`alpha`.*as_tensor"),
     "scalar": (lambda: ts.render.weights_from_alpha(torch.tensor(0.5)), ValueError, r"`alpha`.*reshape\(1\)"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from numbers import Real
 from typing import TypeGuard
 
 import torch
@@ -45,6 +47,16 @@ def check_count(function: str, argument: str, value: object, minimum: int = 1) -
         raise TypeError(message(function, argument, wanted, repr(value), "Pass a plain int."))
     if value < minimum:
         raise ValueError(message(function, argument, wanted, value, "Ask for more."))
+
+
+def check_number(
+    function: str, argument: str, value: object, wanted: str, remedy: str, low: float = -math.inf, high: float = math.inf
+) -> None:
+    """Check a plain number, and that it is from ``low`` to ``high``."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(message(function, argument, wanted, repr(value), remedy))
+    if not low <= float(value) <= high:
+        raise ValueError(message(function, argument, wanted, value, remedy))
 
 
 def check_size(function: str, size: object, argument: str = "size") -> tuple[int, ...]:

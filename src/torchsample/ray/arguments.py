@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Real
 
 import torch
 from torch import Tensor
@@ -61,17 +62,24 @@ def as_scalars(function: str, argument: str, value: float | Tensor, leading: Seq
     """A number, or numbers ``(*batch)``, to be multiplied with ``(*leading)``."""
     if isinstance(value, Tensor):
         return align(function, argument, value, leading, 0, like)
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(message(function, argument, "a number or a tensor", repr(value), "Pass a float, or one per batch as a tensor."))
-    return like.new_full((), value)
+    return like.new_full((), float(value))
+
+
+def _as_vector(function: str, argument: str, value: object, like: Tensor) -> Tensor:
+    wanted = f"a number, {like.shape[-1]} numbers or a tensor (*batch, {like.shape[-1]})"
+    if not isinstance(value, Sequence) or len(value) == 0 or not all(isinstance(component, Real) for component in value):
+        raise TypeError(message(function, argument, wanted, repr(value), "Pass one number per axis, (x, y, ...)."))
+    # Filled rather than copied: a copy from the host would wait for the device.
+    return torch.stack([like.new_full((), float(component)) for component in value])
 
 
 def as_vectors(function: str, argument: str, value: float | Sequence[float] | Tensor, leading: Sequence[int], like: Tensor) -> Tensor:
     """A vector for all rays, or vectors ``(*batch, d)``; a number stands for every component."""
-    if isinstance(value, (int, float)):
-        return like.new_full(like.shape[-1:], value)
-    # Filled rather than copied: a copy from the host would wait for the device.
-    vectors = value if isinstance(value, Tensor) else torch.stack([like.new_full((), float(component)) for component in value])
+    if isinstance(value, Real) and not isinstance(value, bool):
+        return like.new_full(like.shape[-1:], float(value))
+    vectors = value if isinstance(value, Tensor) else _as_vector(function, argument, value, like)
     check_width(function, argument, vectors, like.shape[-1], "one number per axis")
     return align(function, argument, vectors, leading, 1, like)
 

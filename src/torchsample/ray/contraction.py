@@ -33,7 +33,7 @@ def _length(function: str, argument: str, x: Tensor, norm: str) -> Tensor:
 
 
 def contract(x: Tensor, norm: Norm = "l2") -> Tensor:
-    """Contract space into a ball or a cube: what is within 1 stays, infinity goes to 2.
+    """Contract space into a ball or a cube: what is within 1 stays, and all else comes to lie within 2.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def contract(x: Tensor, norm: Norm = "l2") -> Tensor:
     -------
     Tensor
         ``x`` where its length is at most 1, ``(2 - 1 / length) * x / length`` elsewhere; shape and dtype of ``x``. First and second
-        derivatives are finite everywhere, at 0 and at length 1 too.
+        derivatives are finite everywhere, at 0 and at length 1 too. Points at infinity itself have no direction, and give NaN.
 
     Raises
     ------
@@ -161,6 +161,13 @@ def push_forward(fn: Callable[[Tensor], Tensor], mean: Tensor, cov: Tensor) -> t
         wanted = f"of shape (..., {mean.shape[-1]}, {mean.shape[-1]}) for means {tuple(mean.shape)}"
         raise ValueError(message(function, "cov", wanted, f"shape {tuple(cov.shape)}", "Make one of variances with torch.diag_embed."))
     d = mean.shape[-1]
+    try:
+        fits = torch.broadcast_shapes(cov.shape[:-2], mean.shape[:-1]) == mean.shape[:-1]  # type: ignore[no-untyped-call]
+    except RuntimeError:
+        fits = False
+    if not fits:
+        wanted = f"of a shape whose first dimensions broadcast to those of means {tuple(mean.shape)}"
+        raise ValueError(message(function, "cov", wanted, f"shape {tuple(cov.shape)}", "One matrix for each mean, or one for all."))
     # One evaluation at d copies of the points, along an axis in each.
     copies = mean.repeat(d, *[1] * mean.ndim)
     tangents = torch.eye(d, dtype=mean.dtype, device=mean.device).reshape(d, *[1] * (mean.ndim - 1), d).expand(d, *mean.shape)

@@ -148,8 +148,12 @@ def intersect_sphere(origins: Tensor, directions: Tensor, centre: float | Sequen
     reach = as_scalars(function, "radius", radius, origins.shape[:-1], origins)
     if readable(reach) and not bool((reach > 0).all()):
         raise ValueError(message(function, "radius", "positive", reach.tolist(), "A sphere without extent is never hit."))
+    # In units of the longest component, so that squares of very short or long directions neither vanish nor overflow.
+    unit = directions.detach().abs().amax(-1) if directions.shape[-1] else directions.sum(-1)
+    moving = (unit > 0) & unit.isfinite()
+    unit = unit.where(moving, 1.0)
+    directions = directions / unit.unsqueeze(-1)
     square = (directions**2).sum(-1)
-    moving = square > 0
     square = square.where(moving, 1.0)
     # From the point of the ray nearest to the centre: the usual discriminant loses a small sphere far away in rounding.
     closest = ((middle - origins) * directions).sum(-1) / square
@@ -157,7 +161,7 @@ def intersect_sphere(origins: Tensor, directions: Tensor, centre: float | Sequen
     room = reach**2 - (offset**2).sum(-1)
     hit = (room > 0) & moving
     half = (room.where(hit, 1.0) / square).sqrt()
-    return _hits((closest - half).where(hit, 0.0), (closest + half).where(hit, 0.0))
+    return _hits(((closest - half) / unit).where(hit, 0.0), ((closest + half) / unit).where(hit, 0.0))
 
 
 def intersect_oriented_box(origins: Tensor, directions: Tensor, pose: Tensor, half: float | Sequence[float] | Tensor) -> Hits:

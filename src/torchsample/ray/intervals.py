@@ -171,6 +171,9 @@ def intervals(
     inner = s.where((s > 0) & (s < 1), 0.5)
     edges = inverse((1 - inner) * forward(low) + inner * forward(high))
     edges = torch.where(s <= 0, low, torch.where(s >= 1, high, edges))
+    if not isinstance(spacing, str) and readable(edges) and bool(edges.isnan().any()):
+        remedy = "Its first function must be defined, and only rise or only fall, from near to far."
+        raise ValueError(message(function, "spacing", "functions that give numbers between `near` and `far`", "NaN", remedy))
     # Along a very short ray, rounding may step back.
     return torch.minimum(torch.maximum(edges, low), high).cummax(-1).values
 

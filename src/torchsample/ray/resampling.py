@@ -169,7 +169,10 @@ def percentile(edges: Tensor, weights: Tensor, q: float | Sequence[float] | Tens
     """
     function = "ts.ray.percentile"
     edges, weights = _read(function, edges, weights)
-    fractions = torch.as_tensor(q, dtype=edges.dtype, device=edges.device)
+    try:
+        fractions = torch.as_tensor(q, dtype=edges.dtype, device=edges.device)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(message(function, "q", "a number or numbers (m,)", repr(q), "Pass 0.5 for the median.")) from error
     if fractions.ndim > 1:
         raise ValueError(message(function, "q", "a number or of shape (m,)", f"shape {tuple(fractions.shape)}", "Flatten it."))
     if readable(fractions) and not bool(((fractions >= 0) & (fractions <= 1)).all()):

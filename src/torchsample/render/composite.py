@@ -8,10 +8,11 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from .._checks import check_tensor, message
+from .._checks import check_number, check_tensor, message
 from ..coordinates.convert import arithmetic_dtype
+from ..sampling.checks import check_device
 from .depth import expected_depth
-from .rays import Rays, read_rays, read_spans
+from .rays import Rays, close, read_rays, read_spans
 
 __all__ = ["Rendering", "accumulate", "composite", "visible"]
 
@@ -45,6 +46,9 @@ class Rendering(NamedTuple):
 
 def _check_values(function: str, values: Tensor, weights: Tensor) -> None:
     check_tensor(function, "values", values)
+    if not values.is_floating_point():
+        raise TypeError(message(function, "values", "a floating-point tensor", values.dtype, "Convert bytes with values / 255."))
+    check_device(function, "values", values.device, "weights", weights.device)
     if values.shape[:-1] != weights.shape:
         wanted = f"of shape ({', '.join(map(str, weights.shape))}, c), some numbers for each weight"
         remedy = "Give a single number per sample a last dimension with unsqueeze(-1)."
@@ -69,7 +73,7 @@ def accumulate(weights: Tensor, values: Tensor | None = None, ray_indices: Tenso
     Returns
     -------
     Tensor
-        ``(*rays, c)``, or ``(*rays)`` without ``values``; packed, ``(n_rays, c)`` or ``(n_rays,)``.
+        ``(*rays, c)``, or ``(*rays)`` without ``values``; packed, ``(n_rays, c)`` or ``(n_rays,)``; float32 at least.
 
     Raises
     ------
@@ -89,6 +93,7 @@ def accumulate(weights: Tensor, values: Tensor | None = None, ray_indices: Tenso
     """
     function = "ts.render.accumulate"
     rays = read_rays(function, "weights", weights, ray_indices, n_rays)
+    weights = weights.to(arithmetic_dtype(weights.dtype))
     if values is None:
         return rays.total(weights)
     _check_values(function, values, weights)
@@ -106,7 +111,7 @@ def _read_background(function: str, background: Background, values: Tensor, opac
         return message(function, "background", wanted, found, "Draw random ones with torch.rand; let 1.0 be white.")
 
     try:
-        colour = torch.as_tensor(background, dtype=values.dtype, device=values.device)
+        colour = torch.as_tensor(background, dtype=opacity.dtype, device=values.device)
     except (TypeError, ValueError, RuntimeError) as error:
         raise TypeError(explain(repr(background))) from error
     if colour.shape not in ((), (n_channels,), (*opacity.shape, n_channels)):
@@ -143,7 +148,7 @@ def composite(
     Returns
     -------
     Rendering
-        ``colour (*rays, c)``, ``opacity (*rays)`` and ``depth (*rays)``.
+        ``colour (*rays, c)``, ``opacity (*rays)`` and ``depth (*rays)``, float32 at least.
 
     Raises
     ------
@@ -161,7 +166,7 @@ def composite(
     Notes
     -----
     Depth is that of the light that ends: divided by opacity, so that a ray of little opacity does not seem near. It is 0, and has no
-    gradient, for rays of no opacity. A sample that ends at infinity is taken to be where it starts. A random background, against
+    gradient, for rays of no opacity. A last sample that ends at infinity is taken to be where it starts. A random background, against
     fields that learn to paint their own, is ``background=torch.rand(n_rays, 3)``.
 
     Examples
@@ -189,13 +194,17 @@ def composite(
     """
     function = "ts.render.composite"
     rays = read_rays(function, "weights", weights, ray_indices, n_rays)
+    weights = weights.to(arithmetic_dtype(weights.dtype))
     _check_values(function, values, weights)
-    start, end = read_spans(function, edges, weights, rays)
+    read_spans(function, edges, weights, rays)
     opacity = rays.total(weights)
     colour = rays.weighted_total(weights, values)
     if background is not None:
         passed = (1 - opacity).unsqueeze(-1)
         colour = colour + passed * _read_background(function, background, values, opacity, rays)
+    if weights.shape[-1] == 0:
+        return Rendering(colour, opacity, 0 * opacity)
+    start, end = read_spans(function, close(edges, weights), weights, rays)
     return Rendering(colour, opacity, expected_depth(weights, start, end, opacity, rays))
 
 
@@ -259,7 +268,6 @@ def visible(
     function = "ts.render.visible"
     rays = read_rays(function, "alpha", alpha, ray_indices, n_rays)
     for name, threshold in (("early_stop", early_stop), ("min_alpha", min_alpha)):
-        if not 0 <= threshold <= 1:
-            raise ValueError(message(function, name, "between 0 and 1", threshold, "It is a share of light."))
+        check_number(function, name, threshold, "a number between 0 and 1", "It is a share of light.", low=0, high=1)
     alpha = alpha.detach().to(arithmetic_dtype(alpha.dtype))
     return (rays.exclusive_prod(1 - alpha) >= early_stop) & (alpha >= min_alpha)

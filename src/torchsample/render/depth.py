@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .rays import Rays, read_rays, read_spans
+from ..coordinates.convert import arithmetic_dtype
+from .rays import Rays, close, read_rays, read_spans
 
 __all__ = ["median_depth"]
 
@@ -19,7 +20,7 @@ def _nothing(opacity: Tensor) -> float:
 def expected_depth(weights: Tensor, start: Tensor, end: Tensor, opacity: Tensor, rays: Rays) -> Tensor:
     """Mean of the samples' middles; 0, and no gradient, for rays of (next to) no opacity."""
     empty = opacity <= _nothing(opacity)
-    depth = rays.total(weights * torch.lerp(start, rays.close(start, end), 0.5)) / opacity.masked_fill(empty, 1)
+    depth = rays.total(weights * torch.lerp(start, end, 0.5)) / opacity.masked_fill(empty, 1)
     return torch.where(empty, 0, depth)
 
 
@@ -43,7 +44,7 @@ def median_depth(weights: Tensor, edges: Tensor, ray_indices: Tensor | None = No
     Returns
     -------
     Tensor
-        ``(*rays)``, in the unit of ``edges``; 0, without a gradient, for rays of no opacity.
+        ``(*rays)``, in the unit of ``edges``, float32 at least; 0, without a gradient, for rays of no opacity.
 
     Raises
     ------
@@ -58,8 +59,8 @@ def median_depth(weights: Tensor, edges: Tensor, ray_indices: Tensor | None = No
 
     Notes
     -----
-    Where the cumulative weight, linear within each sample, passes half of the opacity. A sample that ends at infinity is taken to be
-    where it starts.
+    Where the cumulative weight, linear within each sample, passes half of the opacity. A last sample that ends at infinity is taken
+    to be where it starts.
 
     Examples
     --------
@@ -69,11 +70,13 @@ def median_depth(weights: Tensor, edges: Tensor, ray_indices: Tensor | None = No
     """
     function = "ts.render.median_depth"
     rays = read_rays(function, "weights", weights, ray_indices, n_rays)
-    start, end = read_spans(function, edges, weights, rays)
+    weights = weights.to(arithmetic_dtype(weights.dtype))
+    read_spans(function, edges, weights, rays)
     opacity = rays.total(weights)
     if weights.shape[-1] == 0:
         return opacity
-    end, nothing = rays.close(start, end), _nothing(opacity)
+    start, end = read_spans(function, close(edges, weights), weights, rays)
+    nothing = _nothing(opacity)
     sums, half = rays.inclusive_sum(weights), opacity / 2
     index = rays.find(sums, half)
     weight, first, last = (rays.pick(each.expand_as(weights), index) for each in (weights, start, end))

@@ -25,12 +25,12 @@ def _cover(edges: Tensor, outer_edges: Tensor, outer_weights: Tensor) -> Tensor:
     """The weight of all outer intervals that each interval overlaps, ``(*rays, n)``."""
     cumulative = pad(outer_weights.cumsum(-1), (1, 0))
     outer_edges, last = outer_edges.contiguous(), outer_weights.shape[-1]
-    left = torch.searchsorted(outer_edges, edges[..., :-1].contiguous(), right=True) - 1
-    right = torch.searchsorted(outer_edges, edges[..., 1:].contiguous())
-    left = left.clamp(0, last)
+    start, end = edges[..., :-1].contiguous(), edges[..., 1:].contiguous()
+    first = torch.searchsorted(outer_edges, start, right=True) - 1
     # An interval without extent lies in one outer interval.
-    right = torch.maximum(right.clamp(max=last), (left + 1).clamp(max=last))
-    return cumulative.gather(-1, right) - cumulative.gather(-1, left)
+    is_point = (end <= start) & (first >= 0)
+    right = torch.where(is_point, first + 1, torch.searchsorted(outer_edges, end)).clamp(max=last)
+    return cumulative.gather(-1, right) - cumulative.gather(-1, first.clamp(0, last))
 
 
 def interlevel_loss(edges: Tensor, weights: Tensor, outer_edges: Tensor, outer_weights: Tensor) -> Tensor:
@@ -79,8 +79,9 @@ def interlevel_loss(edges: Tensor, weights: Tensor, outer_edges: Tensor, outer_w
     if weights.shape[:-1] != outer_weights.shape[:-1]:
         wanted = f"of the rays {tuple(weights.shape[:-1])} that `weights` has"
         raise ValueError(message(function, "outer_weights", wanted, f"shape {tuple(outer_weights.shape)}", "Both belong to the same rays."))
-    weights, edges = weights.detach(), edges.detach().expand(*weights.shape[:-1], -1)
-    outer_edges = outer_edges.detach().expand(*outer_weights.shape[:-1], -1).to(edges.dtype)
+    dtype = torch.promote_types(edges.dtype, outer_edges.dtype)
+    weights, edges = weights.detach(), edges.detach().to(dtype).expand(*weights.shape[:-1], -1)
+    outer_edges = outer_edges.detach().to(dtype).expand(*outer_weights.shape[:-1], -1)
     excess = (weights - _cover(edges, outer_edges, outer_weights)).clamp(min=0)
     # The excess is at most the weight, so that the quotient is safe for any weight but 0.
     return (excess * (excess / torch.where(weights > 0, weights, 1))).sum(-1)
@@ -131,8 +132,6 @@ def distortion_loss(edges: Tensor, weights: Tensor, ray_indices: Tensor | None =
     if weights.shape[-1] == 0:
         return rays.total(weights)
     middle = (start + end) / 2
-    before = rays.exclusive_sum(weights)
-    behind = rays.spread(rays.total(weights)) - before
     # The step to the first sample of a ray, wherever it comes from, has nothing before it.
-    pairs = 2 * middle.diff(dim=-1, prepend=middle[..., :1]) * before * behind
+    pairs = 2 * middle.diff(dim=-1, prepend=middle[..., :1]) * rays.exclusive_sum(weights) * rays.sum_behind(weights)
     return rays.total(pairs + weights.square() * (end - start) / 3)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from .._checks import check_count, check_flag, check_size, check_tensor, is_int, message
+from .._checks import check_count, check_flag, check_number, check_size, check_tensor, is_int, message
 from ..chunks import chunked
 from ..coordinates.pixels import axis_indices
 from ..sampling import sample
@@ -95,10 +96,8 @@ class OccupancyGrid(nn.Module):
         size = check_size(function, (resolution,) * len(corner) if is_int(resolution) else resolution)
         if len(size) != len(corner):
             raise ValueError(message(function, "resolution", f"an int, or {len(corner)} as `low` has", size, "The order is (w, h, d)."))
-        if not 0 <= decay <= 1:
-            raise ValueError(message(function, "decay", "between 0 and 1", decay, "1 forgets nothing."))
-        if not threshold >= 0:
-            raise ValueError(message(function, "threshold", "at least 0", threshold, "0 keeps all that is not empty."))
+        check_number(function, "decay", decay, "a number between 0 and 1", "1 forgets nothing.", low=0, high=1)
+        check_number(function, "threshold", threshold, "a number of at least 0", "0 keeps all that is not empty.", low=0)
         self.size, self.decay, self.threshold = size, decay, threshold
         self.register_buffer("low", corner)
         self.register_buffer("high", _corner("high", high, corner))
@@ -193,9 +192,12 @@ class OccupancyGrid(nn.Module):
         corners = torch.stack(list(axis_indices(cells, self.size)), dim=-1)
         share = (corners + torch.rand(corners.shape, device=device, generator=generator)) / corners.new_tensor(self.size)
         found = chunked(density_fn, self.low + share * (self.high - self.low), chunk_size, 0)
-        if not isinstance(found, Tensor) or found.shape not in ((len(cells),), (len(cells), 1)) or bool(found.isnan().any()):
-            got = f"shape {tuple(found.shape)}, or NaN" if isinstance(found, Tensor) else type(found).__name__
+        if not isinstance(found, Tensor) or found.shape not in ((len(cells),), (len(cells), 1)):
+            got = f"shape {tuple(found.shape)} for {len(cells)} points" if isinstance(found, Tensor) else type(found).__name__
             raise ValueError(message(function, "density_fn", "a callable to a number per point", got, "Look at what the field gives."))
+        if bool(found.isnan().any()):
+            remedy = "Look for what made the field's output NaN; too large a learning rate does."
+            raise ValueError(message(function, "density_fn", "a callable to numbers", f"{int(found.isnan().sum())} NaN", remedy))
         density = self.density.flatten()
         density[cells] = torch.maximum(self.decay * density[cells], found.flatten().to(density.dtype))
         self.density.copy_(density.view_as(self.density))
@@ -253,8 +255,7 @@ class OccupancyGrid(nn.Module):
             got = f"shape {tuple(directions.shape)} for origins {tuple(origins.shape)}"
             remedy = "Give each ray both, (*rays, d); expand what is the same for all."
             raise ValueError(message(function, "directions", "of the shape of origins, (*rays, d)", got, remedy))
-        if not 0 < step < math.inf:
-            raise ValueError(message(function, "step", "positive", step, "A hundredth of the box is a start."))
+        check_number(function, "step", step, "a positive number", "A hundredth of the box is a start.", math.ulp(0.0), sys.float_info.max)
         enter, leave = _inside_box(origins, directions, self.low, self.high)
         first, last = _read_range(function, near, far, enter)
         enter = enter.clamp(min=first)

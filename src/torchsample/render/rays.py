@@ -6,10 +6,12 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.nn.functional import pad
 
 from .._checks import check_count, check_tensor, message
-from .._eager import why_not_eager
+from .._eager import is_transformed, why_not_eager
+from ..sampling.checks import check_device
 from .weighted_sum import weighted_sum
 
 
@@ -36,9 +38,21 @@ class Batched:
         """Sum of the samples up to each."""
         return values.cumsum(-1)
 
+    def sum_behind(self, values: Tensor) -> Tensor:
+        """Sum of each sample and those after it; not a difference, which would have the error of the larger sum."""
+        return values.flip(-1).cumsum(-1).flip(-1)
+
     def exclusive_prod(self, values: Tensor) -> Tensor:
         """Product of the samples before each; the derivatives of `cumprod` are right at 0, of every order."""
-        return shift(values, 1.0).cumprod(-1)
+        values = shift(values, 1.0)
+        if not (is_transformed(values) or forward_ad._current_level >= 0):
+            return values.cumprod(-1)
+        # Derivatives of the forward-mode derivative of `cumprod` are NaN at 0; here nothing is divided.
+        step = 1
+        while step < values.shape[-1]:
+            values = torch.cat([values[..., :step], values[..., step:] * values[..., :-step]], dim=-1)
+            step *= 2
+        return values
 
     def total(self, values: Tensor) -> Tensor:
         """Sum of each ray: ``(*rays, n)`` to ``(*rays)``."""
@@ -55,11 +69,6 @@ class Batched:
     def last(self, values: Tensor) -> Tensor:
         """The last sample of each ray, ``(*rays, n, c)`` to ``(*rays, c)``; 0 without samples."""
         return values[..., -1:, :].sum(-2)
-
-    def close(self, start: Tensor, end: Tensor) -> Tensor:
-        """The samples' ends; a last sample without one, as an opaque background is, ends where it starts."""
-        last = end[..., -1:]
-        return torch.cat([end[..., :-1], torch.where(last.isinf(), start[..., -1:], last)], dim=-1)
 
     def find(self, sums: Tensor, level: Tensor) -> Tensor:
         """Number of the first sample whose inclusive sum is at least a level ``(*rays)``."""
@@ -107,11 +116,17 @@ class Packed:
     def inclusive_sum(self, values: Tensor) -> Tensor:
         return self.exclusive_sum(values) + values
 
+    def sum_behind(self, values: Tensor) -> Tensor:
+        mirrored = Packed(self.n_rays - 1 - self.owner.flip(0), self.n_rays)
+        return mirrored.inclusive_sum(values.flip(0)).flip(0)
+
     def exclusive_prod(self, values: Tensor) -> Tensor:
         return self._scan(values, torch.mul, 1.0)
 
     def total(self, values: Tensor) -> Tensor:
-        return values.new_zeros(self.n_rays, *values.shape[1:]).index_add(0, self.owner, values)
+        # Added one by one, many samples of a ray would lose digits in float32; Apple's GPUs have nothing else.
+        wide = values.to(torch.float64) if values.is_floating_point() and values.device.type != "mps" else values
+        return wide.new_zeros(self.n_rays, *values.shape[1:]).index_add(0, self.owner, wide).to(values.dtype)
 
     def weighted_total(self, weights: Tensor, values: Tensor) -> Tensor:
         return self.total(weights.unsqueeze(-1) * values)
@@ -122,9 +137,6 @@ class Packed:
     def last(self, values: Tensor) -> Tensor:
         is_last = pad(self.owner[1:] != self.owner[:-1], (0, 1), value=True)[: len(values)]
         return self.total(torch.where(is_last.unsqueeze(-1), values, 0))
-
-    def close(self, start: Tensor, end: Tensor) -> Tensor:
-        return torch.where(end.isinf(), start, end)
 
     def find(self, sums: Tensor, level: Tensor) -> Tensor:
         below = self.total((sums < self.spread(level)).long())
@@ -171,6 +183,7 @@ def read_rays(function: str, argument: str, values: Tensor, ray_indices: Tensor 
         remedy = "Packed samples need both, batched ones neither."
         raise ValueError(message(function, missing, "given, as ray_indices and n_rays go together", None, remedy))
     check_ray_indices(function, ray_indices, n_rays)
+    check_device(function, "ray_indices", ray_indices.device, argument, values.device)
     if values.shape != ray_indices.shape:
         wanted = f"of shape {tuple(ray_indices.shape)}, one number for each of ray_indices"
         remedy = "Squeeze a last dimension of 1; samples (*rays, n) go without ray_indices."
@@ -183,6 +196,7 @@ def read_spans(function: str, edges: Tensor, like: Tensor, rays: Rays) -> tuple[
     check_tensor(function, "edges", edges)
     if not edges.is_floating_point():
         raise TypeError(message(function, "edges", "a floating-point tensor", edges.dtype, "Convert it with edges.float()."))
+    check_device(function, "edges", edges.device, "its samples", like.device)
     shape = tuple(like.shape)
     pairs, chain = (*shape, 2), (*shape[:-1], shape[-1] + 1)
     if _expands(edges, pairs) and edges.ndim == len(pairs):
@@ -194,6 +208,15 @@ def read_spans(function: str, edges: Tensor, like: Tensor, rays: Rays) -> tuple[
         remedy = "Samples lie between edges; of n distances, make n + 1 edges."
         raise ValueError(message(function, "edges", wanted, f"shape {tuple(edges.shape)}", remedy))
     return edges[..., :-1], edges[..., 1:]
+
+
+def close(edges: Tensor, weights: Tensor) -> Tensor:
+    """Edges of which samples without an end, as an opaque background is, end where they start."""
+    if edges.ndim > weights.ndim:
+        start, end = edges[..., :1], edges[..., 1:]
+        return torch.cat([start, torch.where(end.isinf(), start, end)], dim=-1)
+    last = torch.where(edges[..., -1:].isinf(), edges[..., -2:-1], edges[..., -1:])
+    return torch.cat([edges[..., :-1], last], dim=-1)
 
 
 def _expands(edges: Tensor, shape: tuple[int, ...]) -> bool:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .._eager import why_not_eager
 
-CPU = "cpu"
+CPU, LONGEST = "cpu", 512
 
 
 def _multiply(weights: Tensor, values: Tensor) -> Tensor:
@@ -43,7 +43,8 @@ def _gains(weights: Tensor, values: Tensor) -> bool:
     """Whether a product of matrices is faster, and rounded like a sum of products: not where it may be done in fewer bits."""
     if not (weights.is_cpu and weights.dtype == values.dtype and weights.dtype in (torch.float32, torch.float64)):
         return False
-    if values.shape[-1] == 1:
+    # It adds one by one, and so loses a digit more with every ten times as many samples.
+    if values.shape[-1] == 1 or weights.shape[-1] > LONGEST:
         return False
     return torch.get_float32_matmul_precision() == "highest" and not torch.is_autocast_enabled(CPU)
 

@@ -92,7 +92,7 @@ def alpha_from_density(density: Tensor, edges: Tensor, check: bool = True) -> Te
     """
     function = "ts.render.alpha_from_density"
     rays = read_rays(function, "density", density, None, None)
-    return _exponent(function, density, edges, rays, check).expm1().neg_()
+    return -_exponent(function, density, edges, rays, check).expm1()
 
 
 def transmittance_from_density(
