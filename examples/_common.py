@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -117,6 +118,22 @@ def whole(low: int, high: int | None = None) -> Callable[[str], int]:
             raise argparse.ArgumentTypeError(f"must be {wanted}, not {text!r}") from None
         if number < low or (high is not None and number > high):
             raise argparse.ArgumentTypeError(f"must be {wanted}, not {number}")
+        return number
+
+    return parse
+
+
+def between(low: float, high: float = math.inf) -> Callable[[str], float]:
+    """An argument type: a number above ``low`` and below ``high``."""
+    wanted = f"a number above {low:g}" if high == math.inf else f"a number between {low:g} and {high:.4g}"
+
+    def parse(text: str) -> float:
+        try:
+            number = float(text)
+        except ValueError:
+            number = math.nan
+        if not low < number < high:
+            raise argparse.ArgumentTypeError(f"must be {wanted}, not {text!r}")
         return number
 
     return parse

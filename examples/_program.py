@@ -40,6 +40,11 @@ def run(parser: argparse.ArgumentParser) -> None:
         args.call(args)
     except KeyboardInterrupt:
         raise SystemExit("\ninterrupted; nothing half-written is left") from None
+    except ValueError as error:
+        # The library names what is wrong with what it was given; other errors are the program's own.
+        if not str(error).startswith("ts."):
+            raise
+        parser.exit(2, f"{parser.prog}: error: {error}\n")
     except SystemExit as stop:
         # One line and the exit code of wrong usage, as argparse has it.
         parser.exit(2, f"{parser.prog}: {stop.code}\n")

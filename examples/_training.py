@@ -21,6 +21,8 @@ from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
+from _common import between
+
 
 @dataclass(frozen=True)
 class Team:
@@ -143,7 +145,13 @@ class Trainer:
         self._schedule.load_state_dict(saved["schedule"])
         self.step, self.spent = saved["step"], saved["spent"]
 
+    def _check(self, *numbers: Tensor) -> None:
+        """End the program where training has failed; the last checkpoint is from before."""
+        if not all(bool(tensor.isfinite().all()) for tensor in numbers):
+            raise SystemExit(f"error: at step {self.step} the training gave NaN or infinite numbers; lower --lr. Nothing of it was saved.")
+
     def _save(self) -> None:
+        self._check(*self.model.parameters())
         if self.checkpoint is None or not self.team.leads:
             return
         state = {
@@ -165,6 +173,7 @@ class Trainer:
             while self.step < self.settings["steps"]:
                 generator = torch.Generator().manual_seed((self.settings["seed"] * 1_000_003 + self.step) % 2**63)
                 loss, numbers = loss_of(self._joined, generator, self.team)
+                self._check(loss)
                 self._optimizer.zero_grad()
                 loss.backward()
                 self._optimizer.step()
@@ -182,17 +191,6 @@ class Trainer:
         self.model.eval()
 
 
-def positive(text: str) -> float:
-    """An argument type: a finite number above 0."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
-    if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError(f"must be a number above 0, not {text!r}")
-    return number
-
-
 def add_training_arguments(
     parser: argparse.ArgumentParser, whole: Callable[..., Any], checkpoint: Path, steps: int | None, batch: int | None, lr: float | None
 ) -> None:
@@ -201,6 +199,6 @@ def add_training_arguments(
     own = "(default: %(default)s)" if steps is not None else "(default: one for each kind of run)"
     add("--steps", type=whole(1), default=steps, help=f"training steps {own}")
     add("--batch", type=whole(1), default=batch, help=f"samples per step, of all processes together {own}")
-    add("--lr", type=positive, default=lr, help=f"largest learning rate {own}")
+    add("--lr", type=between(0), default=lr, help=f"largest learning rate {own}")
     add("--restart", action="store_true", help="start anew, even if there is a checkpoint to go on from")
     add("--checkpoint", type=Path, default=checkpoint, metavar="FILE", help="written now and then (default: %(default)s)")

@@ -6,6 +6,7 @@ import importlib
 import itertools
 import json
 import math
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -62,13 +63,13 @@ def fit(example, folder, field, checkpoint=None, restart=False, **changes):
     return training.fit(settings, views, torch.device("cpu"), checkpoint, restart)
 
 
-def run(cwd: Path, *arguments: object, processes: int = 1) -> str:
+def run(cwd: Path, *arguments: object, processes: int = 1, status: int = 0) -> subprocess.CompletedProcess:
     launcher = ["-m", "torch.distributed.run", "--nproc-per-node", str(processes)] if processes > 1 else []
     command = [sys.executable, *launcher, "-m", "nerf", *map(str, arguments)]
     environment = {"PYTHONPATH": str(EXAMPLES), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"}
     result = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300, check=False)
-    assert result.returncode == 0, result.stderr
-    return result.stdout
+    assert result.returncode == status, result.stderr
+    return result
 
 
 def test_rays_go_through_the_pixels_of_the_photographs(example, folder):
@@ -125,13 +126,69 @@ def test_a_field_learns_the_ball(example, folder, field):
 
 
 @pytest.mark.usefixtures("example")
-def test_two_processes_learn_what_one_does(folder, tmp_path):
+@pytest.mark.parametrize("field", SMALL)
+def test_two_processes_learn_what_one_does(folder, tmp_path, field):
+    """To rounding, which Adam's first steps make more of: they only see the sign of a gradient."""
     for processes in (1, 2):
-        options = ["--field", "voxels", "--steps", 3, "--batch", 64, "--threads", 1, "--checkpoint", f"{processes}.pt"]
-        run(tmp_path, "train", folder, *options, processes=processes)
+        options = ["--field", field, "--steps", 10, "--batch", 64, "--threads", 1, "--checkpoint", f"{processes}.pt"]
+        assert "PSNR=" in run(tmp_path, "train", folder, *options, processes=processes).stderr
     one, two = (torch.load(tmp_path / f"{processes}.pt", weights_only=True)["model"] for processes in (1, 2))
     for name in one:
-        torch.testing.assert_close(one[name], two[name], rtol=1e-3, atol=1e-5)
+        torch.testing.assert_close(one[name], two[name], rtol=1e-2, atol=1e-4)
+
+
+@pytest.mark.usefixtures("example")
+@pytest.mark.parametrize("field", ["voxels", "nerf"])
+def test_training_that_fails_says_so_and_saves_nothing(folder, tmp_path, field):
+    options = ["--field", field, "--steps", 20, "--batch", 64, "--lr", 1e18, "--checkpoint", "v.pt"]
+    result = run(tmp_path, "train", folder, *options, status=2)
+    (line,) = [line for line in result.stderr.splitlines() if "error" in line]
+    assert "NaN" in line
+    assert "Traceback" not in result.stderr
+    assert list(tmp_path.glob("*.pt")) == list(tmp_path.glob(".*.pt")) == []
+
+
+def test_a_checkpoint_survives_being_killed_while_it_is_written(example, folder, tmp_path):
+    fit(example, folder, "voxels", tmp_path / "v.pt")
+    before = (tmp_path / "v.pt").read_bytes()
+    program = (
+        "import os, signal, sys, torch; sys.path.insert(0, sys.argv[1]); import _training; from pathlib import Path\n"
+        "def write(path): path.write_bytes(b'half'); os.kill(os.getpid(), signal.SIGKILL)\n"
+        "_training.write_beside(Path(sys.argv[2]), write)"
+    )
+    result = subprocess.run([sys.executable, "-c", program, str(EXAMPLES), str(tmp_path / "v.pt")], timeout=100, check=False)
+    assert result.returncode == -signal.SIGKILL
+    assert (tmp_path / "v.pt").read_bytes() == before
+    fit(example, folder, "voxels", tmp_path / "v.pt")
+
+
+def test_make_data_photographs_a_mesh(example, tmp_path):
+    """Of a ball, exact colours aside: distances and outlines are those of a formula, cameras those that the files say."""
+    import trimesh
+
+    trimesh.creation.icosphere(subdivisions=5, radius=3.0).apply_translation([1, 2, 3]).export(tmp_path / "ball.ply")
+    args = (
+        example("__main__")
+        .make_parser()
+        .parse_args(["make-data", str(tmp_path / "ball.ply"), "--views", "4", "--size", "32", "-o", str(tmp_path / "made")])
+    )
+    args.call(args)
+    views = example("data").read_views(tmp_path / "made", "train")
+    assert views.images.shape == (4, 32, 32, 3)
+    assert len(example("data").read_views(tmp_path / "made", "test").images) == 2
+    scene, pose = example("scene"), views.poses[1].double().numpy()
+    origins, directions = scene.camera_rays(pose, 32)
+    b, room = (origins * directions).sum(-1), (origins * directions).sum(-1) ** 2 - (origins**2).sum(-1) + 0.81
+    depth = np.load(tmp_path / "made" / "train" / "r_1_depth.npy").reshape(-1)
+    inside, outside = room > 0.02, room < 0
+    np.testing.assert_allclose(depth[inside], (-b - np.sqrt(room.clip(0)))[inside], rtol=2e-3)
+    assert np.isinf(depth[outside]).all()
+    picture = views.images[1].reshape(-1, 3).numpy()
+    assert (picture[room < -0.1] == 1).all()
+    assert (picture[inside] < 1).any(-1).all()
+    args.output = tmp_path / "made"
+    with pytest.raises(SystemExit, match="exists already"):
+        args.call(args)
 
 
 def test_tiny_nerf_data_and_its_errors(example, tmp_path):
@@ -147,6 +204,21 @@ def test_tiny_nerf_data_and_its_errors(example, tmp_path):
     np.savez(tmp_path / "tiny.npz", **arrays | {"poses": poses[:50]})
     with pytest.raises(SystemExit, match=r"tiny.npz has 106 images and 50 cameras"):
         data.read_views(tmp_path / "tiny.npz", "train")
+    for name, bad, reason in (
+        ("focal", np.array(0.0), "focal length of .*tiny.npz must be a number above 0, not 0"),
+        ("focal", np.array(np.nan), "focal length"),
+        ("focal", np.zeros(3), "cannot read .*tiny.npz"),
+        ("images", np.full((106, 5, 5, 3), np.nan), "the images of .*tiny.npz must be"),
+        ("images", np.full((106, 5, 5, 3), 200.0), "numbers from 0 to 1"),
+        ("images", np.zeros((106, 5, 5)), r"not float64 \(106, 5, 5\)"),
+        ("images", np.array("a"), "the images of"),
+        ("poses", np.ones((106, 4, 4)), "the last row of the camera of image 0 of .*tiny.npz must be 0 0 0 1, not 1 1 1 1"),
+    ):
+        np.savez(tmp_path / "tiny.npz", **arrays | {name: bad})
+        with pytest.raises(SystemExit, match=reason):
+            data.read_views(tmp_path / "tiny.npz", "train")
+    np.savez(tmp_path / "tiny.npz", **arrays | {"images": np.full((106, 5, 5, 3), 51, np.uint8)})
+    assert data.read_views(tmp_path / "tiny.npz", "train").images.unique().tolist() == [pytest.approx(0.2)]
     np.savez(tmp_path / "tiny.npz", **{name: array[:50] if array.ndim else array for name, array in arrays.items()})
     with pytest.raises(SystemExit, match=r"tiny.npz has 50 images, of which none are for test"):
         data.read_views(tmp_path / "tiny.npz", "test")
@@ -197,8 +269,9 @@ def spoil(folder: Path, how: str) -> None:
         found["frames"][3]["transform_matrix"][0] = [1]
     elif how == "no angle":
         del found["camera_angle_x"]
-    elif how == "no frames":
-        found["frames"] = []
+    elif how == "path of nothing":
+        found["frames"][3]["file_path"] = 5
+    found |= {"no frames": {"frames": []}, "frame of nothing": {"frames": [None]}, "frames of nothing": {"frames": 3}}.get(how, {})
     path.write_text(json.dumps(found) if how != "no json" else "{")
 
 
@@ -213,6 +286,9 @@ def spoil(folder: Path, how: str) -> None:
         ("ragged", r"the camera of .*r_3.png must be a 4 x 4 matrix of numbers, not \[\[1\]"),
         ("no angle", r"camera_angle_x of .*transforms_train.json must be an angle"),
         ("no frames", r"cannot read the cameras .*transforms_train.json.*it has no frames"),
+        ("frame of nothing", r"cannot read the cameras .*transforms_train.json"),
+        ("frames of nothing", r"cannot read the cameras .*transforms_train.json"),
+        ("path of nothing", r"cannot read the cameras .*transforms_train.json.*lacks its file_path"),
         ("no json", r"cannot read the cameras .*transforms_train.json"),
     ],
 )
@@ -275,6 +351,29 @@ def test_a_missing_mesh_is_named(example, monkeypatch):
     monkeypatch.setattr(scene.importlib.util, "find_spec", lambda _: None)
     with pytest.raises(SystemExit, match="pip install pybullet"):
         scene.find_mesh("duck")
+
+
+def test_greys_of_sixteen_bits_are_scaled(example, tmp_path):
+    Image.fromarray(np.full((3, 3), 13107, np.uint16)).save(tmp_path / "grey.png")
+    np.testing.assert_allclose(example("data")._read_picture(tmp_path / "grey.png"), 0.2, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["render", "-o", "a.xyz"], "'a.xyz' must end in one of .gif, .png"),
+        (["render", "--height", "1"], "must be a number between -1 and 1, not '1'"),
+        (["render", "--fov", "4"], "must be a number between 0 and 3.142, not '4'"),
+        (["train", "duck", "--bound", "0"], "must be a number above 0, not '0'"),
+        (["train", "duck", "--field", "sdf"], "invalid choice: 'sdf'"),
+        (["make-data", "duck", "--views", "1"], "a whole number from 2"),
+    ],
+)
+def test_bad_options_are_explained(example, arguments, reason, capsys):
+    with pytest.raises(SystemExit) as stop:
+        example("__main__").make_parser().parse_args(arguments)
+    assert stop.value.code == 2
+    assert reason in capsys.readouterr().err
 
 
 def test_help_teaches(example, capsys):

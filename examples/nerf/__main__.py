@@ -8,12 +8,13 @@ work unchanged, and so does tiny_nerf_data.npz.
 from __future__ import annotations
 
 import argparse
+import math
 import shutil
 from pathlib import Path
 
-from _common import picture_path, whole
+from _common import between, picture_path, whole
 from _program import Command, parser_of, run
-from _training import add_training_arguments, positive
+from _training import add_training_arguments
 
 from .data import BOUND
 from .fields import FIELDS
@@ -72,7 +73,7 @@ def _add_data(command: argparse.ArgumentParser) -> None:
 
 def _add_bound(command: argparse.ArgumentParser) -> None:
     what = "half the side of the cube around the origin that holds the scene"
-    command.add_argument("--bound", type=positive, help=f"{what} (default: what DATA says, as make-data's does, or {BOUND})")
+    command.add_argument("--bound", type=between(0), help=f"{what} (default: what DATA says, as make-data's does, or {BOUND})")
 
 
 def _add_train(command: argparse.ArgumentParser) -> None:
@@ -84,16 +85,24 @@ def _add_train(command: argparse.ArgumentParser) -> None:
     add_training_arguments(command, whole, CHECKPOINT, steps=None, batch=None, lr=None)
 
 
+def view_path(text: str) -> Path:
+    """An argument type: a turntable or a picture to write."""
+    path, endings = Path(text), (".gif", ".png", ".jpg", ".webp")
+    if path.suffix.lower() not in endings:
+        raise argparse.ArgumentTypeError(f"{text!r} must end in one of {', '.join(endings)}")
+    return path
+
+
 def _add_render(command: argparse.ArgumentParser) -> None:
     command.description = "Render views that nobody photographed: a turntable (.gif), or one view and its depth (.png)."
     add = command.add_argument
     add("--checkpoint", type=Path, default=CHECKPOINT, metavar="FILE", help="of train (default: %(default)s)")
-    add("-o", "--output", type=Path, default=Path("turntable.gif"), metavar="FILE", help="(default: %(default)s)")
+    add("-o", "--output", type=view_path, default=Path("turntable.gif"), metavar="FILE", help="(default: %(default)s)")
     add("--size", type=whole(8, 4096), default=100, help="side in pixels (default: %(default)s)")
     add("--frames", type=whole(2, 1000), default=30, help="of a turntable (default: %(default)s)")
-    add("--angle", type=float, default=30.0, help="of a single view, in degrees (default: %(default)s)")
-    add("--height", type=float, default=0.35, help="of the camera, from -1 to 1 (default: %(default)s)")
-    add("--fov", type=positive, help="field of view across the width, in radians (default: that of the photographs)")
+    add("--angle", type=between(-math.inf), default=30.0, help="of a single view, in degrees (default: %(default)s)")
+    add("--height", type=between(-1, 1), default=0.35, help="of the camera, between -1 and 1 (default: %(default)s)")
+    add("--fov", type=between(0, math.pi), help="field of view across the width, in radians (default: that of the photographs)")
 
 
 def _add_evaluate(command: argparse.ArgumentParser) -> None:

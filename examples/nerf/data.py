@@ -14,6 +14,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from _common import to_rgb
+
 BOUND = 1.5
 """Half the side of the cube that holds a scene, if neither its folder nor anybody else says it: that of NeRF's synthetic scenes."""
 
@@ -57,7 +59,8 @@ def _read_picture(path: Path) -> np.ndarray:
     """RGB over white ``(h, w, 3)``."""
     try:
         with Image.open(path) as picture:
-            rgba = np.asarray(picture.convert("RGBA"), dtype=np.float32) / 255
+            # Pillow clips greys of 16 bits rather than scaling them.
+            rgba = np.asarray((to_rgb(picture) if picture.mode[0] in "IF" else picture).convert("RGBA"), dtype=np.float32) / 255
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise _fail(f"cannot read the image {path}: {getattr(error, 'strerror', None) or error}") from None
     return rgba[..., :3] * rgba[..., 3:] + 1 - rgba[..., 3:]
@@ -70,6 +73,8 @@ def _check_pose(values: Any, name: str) -> np.ndarray:
         raise _fail(f"the camera of {name} must be a 4 x 4 matrix of numbers, not {values!r:.100}") from None
     if pose.shape not in ((3, 4), (4, 4)) or not np.isfinite(pose).all():
         raise _fail(f"the camera of {name} must be a 4 x 4 matrix of numbers, not of shape {pose.shape}")
+    if not np.array_equal(pose[3:], np.eye(4)[3:][: len(pose) - 3]):
+        raise _fail(f"the last row of the camera of {name} must be 0 0 0 1, not {' '.join(f'{value:g}' for value in pose[3])}")
     turn = pose[:3, :3]
     if np.abs(turn.T @ turn - np.eye(3)).max() > 1e-3 or np.linalg.det(turn) < 0:
         raise _fail(f"the camera of {name} is not a rotation and a place: its columns must be orthogonal, of length 1 and right-handed")
@@ -81,6 +86,9 @@ def _read_json(path: Path) -> dict[str, Any]:
         found = json.loads(path.read_text())
         if not found["frames"]:
             raise ValueError("it has no frames")
+        for frame in found["frames"]:
+            if not isinstance(frame["file_path"], str) or "transform_matrix" not in frame:
+                raise ValueError("a frame lacks its file_path or transform_matrix")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _fail(f"cannot read the cameras {path}: {getattr(error, 'strerror', None) or repr(error)}") from None
     return dict(found)
@@ -89,8 +97,6 @@ def _read_json(path: Path) -> dict[str, Any]:
 def _read_frames(folder: Path, found: dict[str, Any]) -> tuple[list[np.ndarray], list[np.ndarray]]:
     images, poses = [], []
     for frame in found["frames"]:
-        if not {"file_path", "transform_matrix"} <= set(frame):
-            raise _fail(f"a frame of {folder} lacks its file_path or transform_matrix")
         path = folder / frame["file_path"]
         path = path if path.suffix else path.with_name(path.name + ".png")
         images.append(_read_picture(path))
@@ -114,6 +120,12 @@ def _read_npz(path: Path, part: str, bound: float) -> Views:
             images, poses, focal = data["images"], data["poses"], float(data["focal"])
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise _fail(f"cannot read {path}: {error}") from None
+    if images.dtype == np.uint8:
+        images = images / np.float32(255)
+    if images.ndim != 4 or images.shape[-1] < 3 or images.dtype.kind != "f" or not ((images >= 0) & (images <= 1)).all():
+        raise _fail(f"the images of {path} must be (n, h, w, 3), bytes or numbers from 0 to 1, not {images.dtype} {images.shape}")
+    if not 0 < focal < math.inf:
+        raise _fail(f"the focal length of {path} must be a number above 0, not {focal}")
     if len(images) != len(poses):
         raise _fail(f"{path} has {len(images)} images and {len(poses)} cameras")
     chosen = slice(100) if part == "train" else slice(100, None)

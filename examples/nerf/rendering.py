@@ -58,13 +58,13 @@ class Radiance(nn.Module):
         middle = samples.edges.mean(-1, keepdim=True)
         ahead = directions[samples.ray_indices]
         density, colour = self.fields["coarse"](origins[samples.ray_indices] + middle * ahead, ahead)
-        weights = ts.render.weights_from_density(density, *samples, check=False)
+        weights = ts.render.weights_from_density(density, *samples)
         return ts.render.composite(weights, samples.edges, colour, self.settings["background"], *samples[1:])
 
     def _ask(self, field: nn.Module, origins: Tensor, directions: Tensor, edges: Tensor) -> tuple[Tensor, Rendering]:
         points = origins.unsqueeze(-2) + ts.ray.midpoints(edges).unsqueeze(-1) * directions.unsqueeze(-2)
         density, colour = field(points, directions.unsqueeze(-2).expand_as(points))
-        weights = ts.render.weights_from_density(density, edges, check=False)
+        weights = ts.render.weights_from_density(density, edges)
         return weights, ts.render.composite(weights, edges, colour, self.settings["background"])
 
     def _hierarchical(self, origins: Tensor, directions: Tensor, generators: Generators) -> list[Rendering]:
