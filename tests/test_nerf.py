@@ -130,7 +130,7 @@ def test_a_field_learns_the_ball(example, folder, field):
 def test_two_processes_learn_what_one_does(folder, tmp_path, field):
     """To rounding, which Adam's first steps make more of: they only see the sign of a gradient."""
     for processes in (1, 2):
-        options = ["--field", field, "--steps", 10, "--batch", 64, "--threads", 1, "--checkpoint", f"{processes}.pt"]
+        options = ["--field", field, "--steps", 10, "--batch", 64, "--views", 7, "--threads", 1, "--checkpoint", f"{processes}.pt"]
         assert "PSNR=" in run(tmp_path, "train", folder, *options, processes=processes).stderr
     one, two = (torch.load(tmp_path / f"{processes}.pt", weights_only=True)["model"] for processes in (1, 2))
     for name in one:
@@ -324,6 +324,7 @@ def test_evaluate_saves_the_table_and_goes_on(example, folder, tmp_path, capsys,
         "--only",
         "voxel grid",
         "NeRF",
+        "NeRF, a quarter of the views",
         "--runs",
         tmp_path / "runs",
         "--results",
@@ -332,7 +333,8 @@ def test_evaluate_saves_the_table_and_goes_on(example, folder, tmp_path, capsys,
     args = example("__main__").make_parser().parse_args(list(map(str, arguments)))
     args.call(args)
     rows = json.loads((tmp_path / "r.json").read_text())["rows"]
-    assert set(rows) == {"voxel grid", "NeRF"}
+    assert set(rows) == {"voxel grid", "NeRF", "NeRF, a quarter of the views"}
+    assert rows["NeRF, a quarter of the views"]["settings"]["views"] == 22
     assert set(rows["NeRF"]["seeds"]) == {"0", "1"}
     assert "| NeRF | " in capsys.readouterr().out
     assert rows["NeRF"]["paper"] == 31.01

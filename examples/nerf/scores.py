@@ -63,7 +63,7 @@ def measure(model: Radiance, views: Views) -> dict[str, float]:
 
 def _train_one(args: argparse.Namespace, name: str, seed: int, views: Views) -> Radiance:
     """A run's field; one that was trained already is read again, and one that was interrupted goes on."""
-    settings = make_settings(data=args.data, views=views, seed=seed, **RUNS[name])
+    settings = make_settings(data=args.data, photos=views, seed=seed, **RUNS[name])
     if args.steps is not None:
         settings["steps"] = args.steps
     print(f"{name}, seed {seed}", file=sys.stderr)

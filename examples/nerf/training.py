@@ -24,9 +24,9 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 """What the settings of a field are if nothing else is said: each takes about a minute or two on two cores."""
 
 
-def make_settings(field: str, data: Path, views: Views, **changes: Any) -> dict[str, Any]:
+def make_settings(field: str, data: Path, photos: Views, **changes: Any) -> dict[str, Any]:
     """All that a run depends on."""
-    return {"field": field, "data": str(data), "seed": 0, "views": None} | DEFAULTS[field] | views.describe() | changes
+    return {"field": field, "data": str(data), "seed": 0, "views": None} | DEFAULTS[field] | photos.describe() | changes
 
 
 def _draw(views: Views, batch: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
