@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import math
 import os
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -125,7 +127,7 @@ def whole(low: int, high: int | None = None) -> Callable[[str], int]:
 
 def between(low: float, high: float = math.inf) -> Callable[[str], float]:
     """An argument type: a number above ``low`` and below ``high``."""
-    wanted = f"a number above {low:g}" if high == math.inf else f"a number between {low:g} and {high:.4g}"
+    wanted = f"a number above {low:g}" + (f" and below {high:.4g}" if high < math.inf else "")
 
     def parse(text: str) -> float:
         try:
@@ -150,19 +152,30 @@ def usable_device(text: str) -> torch.device:
     return device
 
 
-def picture_path(text: str) -> Path:
-    """An argument type: a picture to write. Its folder is made now, since it would be a pity to fail after the training."""
+def check_writable(path: Path) -> None:
+    """Raise an OSError where a file cannot be written; its folder is made, since it would be a pity to fail after the work."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "it is a folder")
+    with tempfile.TemporaryFile(dir=path.parent):
+        pass
+
+
+def output_path(text: str, endings: Sequence[str] = ()) -> Path:
+    """An argument type: a file to write, of any kind or of one of some."""
     path = Path(text)
-    endings = sorted(FigureCanvasBase.get_supported_filetypes())
-    if path.suffix[1:].lower() not in endings:
-        raise argparse.ArgumentTypeError(f"{text!r} must end in one of .{', .'.join(endings)}")
+    if endings and path.suffix.lower() not in endings:
+        raise argparse.ArgumentTypeError(f"{text!r} must end in one of {', '.join(endings)}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        check_writable(path)
     except OSError as error:
-        raise argparse.ArgumentTypeError(f"cannot make the folder {path.parent}: {error.strerror}") from None
-    if path.is_dir() or not os.access(path.parent, os.W_OK):
-        raise argparse.ArgumentTypeError(f"cannot write {text!r}: it is a folder, or its folder is read-only")
+        raise argparse.ArgumentTypeError(f"cannot write {text!r}: {error.strerror}") from None
     return path
+
+
+def picture_path(text: str) -> Path:
+    """An argument type: a picture to write."""
+    return output_path(text, [f".{ending}" for ending in sorted(FigureCanvasBase.get_supported_filetypes())])
 
 
 def add_common_arguments(parser: argparse.ArgumentParser, output: str) -> None:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -21,7 +23,7 @@ from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
-from _common import between
+from _common import between, check_writable
 
 
 @dataclass(frozen=True)
@@ -87,12 +89,14 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """What `Trainer` saved; a file that is none ends the program with one line."""
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)
-        if not isinstance(saved, dict) or not {"model", "settings", "step", "spent"} <= set(saved):
-            raise ValueError("it was written by another program, or another version of this one")
+        if not {"model", "settings", "step", "spent"} <= set(saved):
+            raise KeyError
     except FileNotFoundError:
         raise SystemExit(f"error: there is no checkpoint {path}; make one with the subcommand train") from None
-    except Exception as error:  # PyTorch's loader raises errors of many kinds for damaged files.
-        raise SystemExit(f"error: cannot read the checkpoint {path}: {str(error).splitlines()[0]}") from None
+    except OSError as error:
+        raise SystemExit(f"error: cannot read the checkpoint {path}: {error.strerror}") from None
+    except Exception:  # PyTorch's loader raises errors of many kinds for damaged files, and gives advice that is not for this.
+        raise SystemExit(f"error: cannot read the checkpoint {path}: it is damaged, or of another program or version") from None
     return dict(saved)
 
 
@@ -123,7 +127,12 @@ class Trainer:
             total_steps=self.settings["steps"],
             pct_start=self._rise(),
         )
-        self.step, self.spent = 0, 0.0
+        self.step, self.spent, self._stopping = 0, 0.0, False
+        if self.checkpoint is not None and self.team.leads:
+            try:
+                check_writable(self.checkpoint)
+            except OSError as error:
+                raise SystemExit(f"error: cannot write the checkpoint {self.checkpoint}: {error.strerror}") from None
 
     def _rise(self) -> float:
         """The share of the steps in which the rate rises: a tenth, but PyTorch divides by zero where that is a single step."""
@@ -137,9 +146,7 @@ class Trainer:
         other = {key: (saved["settings"].get(key), value) for key, value in self.settings.items() if saved["settings"].get(key) != value}
         if other:
             differences = ", ".join(f"{key} {there} there and {here} here" for key, (there, here) in other.items())
-            raise SystemExit(
-                f"error: {self.checkpoint} is of another run: {differences}. Pass --restart to overwrite it, or another --checkpoint."
-            )
+            raise SystemExit(f"error: {self.checkpoint} is of another run: {differences}. Remove it, or train with --restart.")
         self.model.load_state_dict(saved["model"])
         self._optimizer.load_state_dict(saved["optimizer"])
         self._schedule.load_state_dict(saved["schedule"])
@@ -164,12 +171,29 @@ class Trainer:
         }
         write_beside(self.checkpoint, lambda path: torch.save(state, path))
 
+    @contextlib.contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        """Let Ctrl-C, and being terminated, end a training after the step that it is in, and its checkpoint; a second time, at once."""
+
+        def stop(_number: int, _frame: object) -> None:
+            if self._stopping:
+                raise KeyboardInterrupt
+            self._stopping = True
+
+        signals = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
+        before = {each: signal.signal(each, stop) for each in signals}
+        try:
+            yield
+        finally:
+            for each, handler in before.items():
+                signal.signal(each, handler)
+
     def run(self, loss_of: Callable[[nn.Module, torch.Generator, Team], tuple[Tensor, dict[str, Tensor]]]) -> None:
         """Train to the end; ``loss_of`` gives the loss of this process's share of a batch, and numbers to show."""
         self.model.train()
         bar = tqdm(total=self.settings["steps"], initial=self.step, desc="training", disable=not self.team.leads)
         begun, saved = time.monotonic() - self.spent, time.monotonic()
-        with bar:
+        with bar, self._interruptible():
             while self.step < self.settings["steps"]:
                 generator = torch.Generator().manual_seed((self.settings["seed"] * 1_000_003 + self.step) % 2**63)
                 loss, numbers = loss_of(self._joined, generator, self.team)
@@ -184,9 +208,12 @@ class Trainer:
                     shown = {name: f"{self.team.mean(number):.3f}" for name, number in numbers.items()}
                     bar.set_postfix(shown, refresh=False)
                 bar.update()
-                if time.monotonic() - saved > self.seconds:
+                if time.monotonic() - saved > self.seconds or self._stopping:
                     self._save()
                     saved = time.monotonic()
+                if self._stopping:
+                    bar.write(f"stopped at step {self.step}" + ("; the same command goes on from there" if self.checkpoint else ""))
+                    raise KeyboardInterrupt
         self._save()
         self.model.eval()
 

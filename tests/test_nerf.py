@@ -59,7 +59,7 @@ def folder(example, tmp_path):
 def fit(example, folder, field, checkpoint=None, restart=False, **changes):
     training = example("training")
     views = example("data").read_views(folder, "train")
-    settings = training.make_settings(field, folder, views, **SMALL[field] | changes)
+    settings = training.make_settings(field, views, **SMALL[field] | changes)
     return training.fit(settings, views, torch.device("cpu"), checkpoint, restart)
 
 
@@ -189,6 +189,80 @@ def test_make_data_photographs_a_mesh(example, tmp_path):
     args.output = tmp_path / "made"
     with pytest.raises(SystemExit, match="exists already"):
         args.call(args)
+    args.output = tmp_path / "ball.ply" / "made"
+    with pytest.raises(SystemExit, match=r"cannot write .*made: (File exists|Not a directory)"):
+        args.call(args)
+
+
+@pytest.mark.parametrize("kind", ["vertex_colors", "face_colors"])
+def test_colours_of_a_mesh_are_its_own(example, tmp_path, kind):
+    import trimesh
+
+    ball = trimesh.creation.icosphere(subdivisions=3)
+    setattr(ball.visual, kind, np.tile([255, 0, 0, 255], (len(ball.vertices if kind == "vertex_colors" else ball.faces), 1)))
+    ball.export(tmp_path / "ball.ply")
+    scene = example("scene")
+    rgba, _ = scene.Scene(tmp_path / "ball.ply").cast(np.array([[0.0, -4, 0]]), np.array([[0.0, 1, 0]]))
+    assert rgba[0, 0] > rgba[0, 1] + 0.3
+    assert rgba[0, 3] == 1
+
+
+def test_up_is_told_by_the_file_or_the_user(example, tmp_path):
+    import trimesh
+
+    slab = trimesh.creation.box((2, 2, 0.5))
+    for name in ("slab.ply", "slab.obj"):
+        slab.export(tmp_path / name)
+    above, down = np.array([[0.0, 0, 4]]), np.array([[0.0, 0, -1]])
+    scene = example("scene").Scene
+    heights = [
+        4 - scene(tmp_path / name, up).cast(above, down)[1][0] for name, up in (("slab.ply", None), ("slab.obj", None), ("slab.obj", "z"))
+    ]
+    np.testing.assert_allclose(heights, [0.225, 0.9, 0.225], rtol=1e-5)
+
+
+@pytest.mark.usefixtures("example")
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_training_goes_on_where_it_was(folder, tmp_path, how):
+    command = [sys.executable, "-m", "nerf", "train", str(folder), "--steps", "100000", "--batch", "64", "--checkpoint", "v.pt"]
+    environment = {"PYTHONPATH": str(EXAMPLES), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE) as training:
+        shown = b""
+        while b"PSNR=" not in shown:
+            shown += training.stderr.read(1)
+        training.send_signal(how)
+        said = b"".join(training.communicate(timeout=100)).decode()
+    step = torch.load(tmp_path / "v.pt", weights_only=True)["step"]
+    assert f"stopped at step {step}; the same command goes on from there" in said
+    assert step >= 10
+    assert training.returncode == 1
+
+
+def test_a_checkpoint_that_cannot_be_written_is_named_at_once(example, folder, tmp_path):
+    (tmp_path / "v.pt").mkdir()
+    with pytest.raises(SystemExit, match=r"cannot write the checkpoint .*v.pt: it is a folder"):
+        fit(example, folder, "voxels", tmp_path / "v.pt")
+
+
+def test_cameras_that_look_past_the_scene_are_named(example, folder):
+    path = folder / "transforms_train.json"
+    found = json.loads(path.read_text())
+    for frame in found["frames"]:
+        frame["transform_matrix"][0][3] += 50
+    path.write_text(json.dumps(found))
+    with pytest.raises(SystemExit, match=r"no camera looks at the cube of half side 1 around the origin.*--bound"):
+        fit(example, folder, "voxels")
+
+
+def test_names_with_dots_and_folders_elsewhere(example, folder, tmp_path):
+    path = folder / "transforms_train.json"
+    found = json.loads(path.read_text())
+    (folder / "train" / "r_0.png").rename(folder / "train" / "v1.0.png")
+    found["frames"][0]["file_path"] = "./train/v1.0"
+    path.write_text(json.dumps(found))
+    fit(example, folder, "voxels", tmp_path / "v.pt")
+    folder.rename(tmp_path / "moved")
+    fit(example, tmp_path / "moved", "voxels", tmp_path / "v.pt")
 
 
 def test_tiny_nerf_data_and_its_errors(example, tmp_path):
@@ -240,7 +314,9 @@ def test_scenes_of_other_sizes_and_backgrounds(example, folder):
             row[3] *= 1.5
     path.write_text(json.dumps(found))
     torch.testing.assert_close(read(folder, "train").poses, ours.poses)
-    assert ours.describe() == {"bound": 1, "background": 1, "radius": 4, "fov": pytest.approx(0.6911112)}
+    described = ours.describe()
+    assert described.pop("photos").startswith("12 of 24 x 24, checksum ")
+    assert described == {"bound": 1, "background": 1, "radius": 4, "fov": pytest.approx(0.6911112)}
     assert read(folder, "train", 3.0).describe()["radius"] == 2
     path.write_text(json.dumps({**found, "bound": -1}))
     with pytest.raises(SystemExit, match=r"bound of .*transforms_train.json must be a number above 0, not -1"):
@@ -337,6 +413,10 @@ def test_evaluate_saves_the_table_and_goes_on(example, folder, tmp_path, capsys,
     assert rows["NeRF, a quarter of the views"]["settings"]["views"] == 22
     assert set(rows["NeRF"]["seeds"]) == {"0", "1"}
     assert "| NeRF | " in capsys.readouterr().out
+    args.checkpoint = tmp_path / "runs" / "NeRF-0.pt"
+    with pytest.raises(SystemExit, match=r"--checkpoint measures one run as it is"):
+        args.call(args)
+    args.checkpoint = None
     assert rows["NeRF"]["paper"] == 31.01
     args.call(args)
     again = json.loads((tmp_path / "r.json").read_text())["rows"]
@@ -364,8 +444,9 @@ def test_greys_of_sixteen_bits_are_scaled(example, tmp_path):
     ("arguments", "reason"),
     [
         (["render", "-o", "a.xyz"], "'a.xyz' must end in one of .gif, .png"),
-        (["render", "--height", "1"], "must be a number between -1 and 1, not '1'"),
-        (["render", "--fov", "4"], "must be a number between 0 and 3.142, not '4'"),
+        (["render", "--height", "1"], "must be a number above -1 and below 1, not '1'"),
+        (["render", "--fov", "4"], "must be a number above 0 and below 3.142, not '4'"),
+        (["render", "-o", "/proc/a.png"], "cannot write '/proc/a.png'"),
         (["train", "duck", "--bound", "0"], "must be a number above 0, not '0'"),
         (["train", "duck", "--field", "sdf"], "invalid choice: 'sdf'"),
         (["make-data", "duck", "--views", "1"], "a whole number from 2"),

@@ -127,7 +127,7 @@ def test_a_write_that_is_cut_off_leaves_the_checkpoint(example, trained, tmp_pat
 
 def test_another_run_is_not_overwritten(example, trained, tmp_path):
     photos = example("data").find_photos(tmp_path / "photos", "train")
-    with pytest.raises(SystemExit, match=r"is of another run: lr 0.001 there and 0.5 here. Pass --restart"):
+    with pytest.raises(SystemExit, match=r"is of another run: lr 0.001 there and 0.5 here. Remove it"):
         example("training").fit(settings_of(example, photos, lr=0.5), photos, torch.device("cpu"), trained, restart=False)
 
 

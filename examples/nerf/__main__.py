@@ -2,7 +2,9 @@
 
 Without photographs of your own, `make-data` takes some of a mesh: a duck that comes with pybullet, a rabbit that comes with
 pymeshfix, or a file of yours. Folders with transforms_train.json and transforms_test.json, as Blender's exporters write them,
-work unchanged, and so does tiny_nerf_data.npz.
+work unchanged, and so does tiny_nerf_data.npz, whose first 100 photographs are for training. Axes are Blender's, z is up, and
+camera_angle_x says how wide all cameras are; the scene is around the origin, in a cube of half side 1.5, or "bound" in the JSON,
+or --bound. Focal lengths in pixels and distortions of lenses are not read.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import math
 import shutil
 from pathlib import Path
 
-from _common import between, picture_path, whole
+from _common import between, check_writable, output_path, picture_path, whole
 from _program import Command, parser_of, run
 from _training import add_training_arguments
 
@@ -23,8 +25,8 @@ from .scene import MESHES, Scene, find_mesh, make_part, poses_around
 from .scores import RUNS, evaluate
 from .training import train
 
-EXAMPLES = """examples, in the folder examples/ (pip install trimesh embreex pybullet, for make-data):
-  python -m nerf make-data duck                     100 photographs, in seconds
+EXAMPLES = """examples, in the folder examples/ (for make-data: pip install trimesh embreex pybullet):
+  python -m nerf make-data duck                     90 photographs to learn from and 9 to measure, in seconds
   python -m nerf train duck --field voxels          about a minute on two CPU cores; interrupt it, and it goes on where it was
   python -m nerf render -o turn.gif                 a turntable; with .png, a view and its depth
   python -m nerf evaluate duck --checkpoint nerf.pt PSNR and SSIM of views that were held out
@@ -33,7 +35,7 @@ EXAMPLES = """examples, in the folder examples/ (pip install trimesh embreex pyb
   torchrun --nproc-per-node 2 -m nerf train duck    the same result, on two processes
 """
 CHECKPOINT, RUNS_FOLDER = Path("nerf.pt"), Path("nerf_runs")
-RESULTS = Path(__file__).with_name("results.json")
+RESULTS = Path("nerf_results.json")
 
 
 def make_data(args: argparse.Namespace) -> None:
@@ -42,7 +44,11 @@ def make_data(args: argparse.Namespace) -> None:
     folder = Path(folder)
     if folder.exists():
         raise SystemExit(f"error: {folder} exists already; remove it, or pass -o")
-    scene, partial = Scene(find_mesh(args.mesh)), folder.with_name(f".{folder.name}.partial")
+    try:
+        check_writable(folder)
+    except OSError as error:
+        raise SystemExit(f"error: cannot write {folder}: {error.strerror}") from None
+    scene, partial = Scene(find_mesh(args.mesh), args.up), folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
         make_part(scene, partial, "train", poses_around(args.views), args.size)
@@ -56,7 +62,7 @@ def make_data(args: argparse.Namespace) -> None:
 def _add_make_data(command: argparse.ArgumentParser) -> None:
     command.description = "Take photographs of a mesh from all around, with exact cameras and depth."
     add = command.add_argument
-    add("mesh", metavar="MESH", help=f"{', '.join(MESHES)}, or a file that trimesh reads")
+    add("mesh", metavar="MESH", help=f"{', '.join(MESHES)}, or a file that trimesh reads, with its texture or colours")
     add(
         "--views",
         type=whole(2, 10_000),
@@ -64,6 +70,7 @@ def _add_make_data(command: argparse.ArgumentParser) -> None:
         help="photographs to train on; a tenth as many are for the test (default: %(default)s)",
     )
     add("--size", type=whole(8, 4096), default=100, help="their side in pixels (default: %(default)s)")
+    add("--up", choices=("y", "z"), help="axis of the file that points upwards (default: y for .obj, .glb and .gltf, else z)")
     add("-o", "--output", type=Path, metavar="DIR", help="folder to make (default: the mesh's name)")
 
 
@@ -77,7 +84,7 @@ def _add_bound(command: argparse.ArgumentParser) -> None:
 
 
 def _add_train(command: argparse.ArgumentParser) -> None:
-    command.description = "Learn a scene. Steps, batch (rays) and rate have defaults of their own for each field."
+    command.description = "Learn a scene. Steps, batch (rays, a multiple of 8) and rate have defaults of their own for each field."
     _add_data(command)
     command.add_argument("--field", choices=FIELDS, default="voxels", help="what is learnt (default: %(default)s)")
     _add_bound(command)
@@ -87,10 +94,7 @@ def _add_train(command: argparse.ArgumentParser) -> None:
 
 def view_path(text: str) -> Path:
     """An argument type: a turntable or a picture to write."""
-    path, endings = Path(text), (".gif", ".png", ".jpg", ".webp")
-    if path.suffix.lower() not in endings:
-        raise argparse.ArgumentTypeError(f"{text!r} must end in one of {', '.join(endings)}")
-    return path
+    return output_path(text, (".gif", ".png", ".jpg", ".webp"))
 
 
 def _add_render(command: argparse.ArgumentParser) -> None:
@@ -115,7 +119,7 @@ def _add_evaluate(command: argparse.ArgumentParser) -> None:
     add("--only", choices=list(RUNS), nargs="+", metavar="ROW", help=f"some rows of the table only: {'; '.join(RUNS)}")
     add("--steps", type=whole(1), help="of every run (default: those of its field)")
     add("--runs", type=Path, default=RUNS_FOLDER, metavar="DIR", help="checkpoints of the table (default: %(default)s)")
-    add("--results", type=Path, default=RESULTS, metavar="FILE", help="where to save (default: results.json of the example)")
+    add("--results", type=output_path, default=RESULTS, metavar="FILE", help="where to save (default: %(default)s)")
 
 
 def _add_picture(command: argparse.ArgumentParser) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import zipfile
+import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -45,10 +46,12 @@ class Views:
         chosen = torch.linspace(0, len(self.images) - 1, min(count, len(self.images))).round().long()
         return replace(self, images=self.images[chosen], poses=self.poses[chosen])
 
-    def describe(self) -> dict[str, float]:
-        """What a field has to know of its photographs."""
+    def describe(self) -> dict[str, Any]:
+        """What a field has to know of its photographs, and which they are, wherever their folder is."""
         radius = round(self.poses[:, :3, 3].norm(dim=-1).mean().item(), 4)
-        return {"bound": self.bound, "background": self.background, "radius": radius, "fov": self.fov}
+        count, height, width = self.images.shape[:3]
+        photos = f"{count} of {width} x {height}, checksum {zlib.crc32(self.images.numpy().tobytes()):08x}"
+        return {"photos": photos, "bound": self.bound, "background": self.background, "radius": radius, "fov": self.fov}
 
 
 def _fail(reason: str) -> SystemExit:
@@ -98,7 +101,8 @@ def _read_frames(folder: Path, found: dict[str, Any]) -> tuple[list[np.ndarray],
     images, poses = [], []
     for frame in found["frames"]:
         path = folder / frame["file_path"]
-        path = path if path.suffix else path.with_name(path.name + ".png")
+        if path.suffix.lower() not in Image.registered_extensions():
+            path = path.with_name(path.name + ".png")
         images.append(_read_picture(path))
         poses.append(_check_pose(frame["transform_matrix"], str(path)))
         if images[-1].shape != images[0].shape:
@@ -118,8 +122,12 @@ def _read_npz(path: Path, part: str, bound: float) -> Views:
     try:
         with path.open("rb") as file, np.load(file) as data:
             images, poses, focal = data["images"], data["poses"], float(data["focal"])
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        raise _fail(f"cannot read {path}: {error}") from None
+    except OSError as error:
+        raise _fail(f"cannot read {path}: {error.strerror or error}") from None
+    except KeyError as error:
+        raise _fail(f"cannot read {path}: {error.args[0]}; it must hold images, poses and focal") from None
+    except (ValueError, TypeError, zipfile.BadZipFile):
+        raise _fail(f"cannot read {path}: it must be an archive of numpy.savez with arrays images, poses and focal") from None
     if images.dtype == np.uint8:
         images = images / np.float32(255)
     if images.ndim != 4 or images.shape[-1] < 3 or images.dtype.kind != "f" or not ((images >= 0) & (images <= 1)).all():
@@ -138,8 +146,10 @@ def _read_npz(path: Path, part: str, bound: float) -> Views:
 
 def read_views(path: Path, part: str, bound: float | None = None) -> Views:
     """The photographs of a part, ``train`` or ``test``; without a bound, the one that the folder has, or `BOUND`."""
-    if path.suffix == ".npz":
+    if path.suffix.lower() == ".npz":
         return _read_npz(path, part, bound or BOUND)
+    if path.is_file():
+        raise _fail(f"{path} is neither a folder nor a file .npz")
     if not path.is_dir():
         raise _fail(f"there is no folder {path}; make one with the subcommand make-data")
     found = _read_json(path / f"transforms_{part}.json")

@@ -69,6 +69,9 @@ def shade(depth: Tensor, opacity: Tensor) -> Tensor:
 
 def compare(args: argparse.Namespace) -> None:
     """The subcommand picture: truth and fields, and below the depth that each of them has."""
+    missing = [name for name in COLUMNS if not run_path(args.runs, name).exists()]
+    if missing:
+        raise SystemExit(f"error: {args.runs} lacks the run {missing[0]!r}; the subcommand evaluate trains them all")
     models = {title: load(run_path(args.runs, name), args.device) for name, title in COLUMNS.items()}
     views = read_views(args.data, "test", models["NeRF"].settings["bound"])
     if args.view >= len(views.images):

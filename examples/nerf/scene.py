@@ -41,7 +41,7 @@ def find_mesh(name: str) -> Path:
 class Scene:
     """A mesh that fills the cube from -1 to 1, its texture and a light."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, up: str | None = None) -> None:
         try:
             import trimesh
             import trimesh.ray.ray_pyembree as embree
@@ -54,8 +54,8 @@ class Scene:
             raise SystemExit(f"error: cannot read the mesh {path}: {error}") from None
         mesh.apply_translation(-(low + high) / 2)
         mesh.apply_scale(1.8 / (high - low).max())
-        if path.suffix != ".ply":
-            # Modelled with y upwards; here it is z.
+        if (up or ("y" if path.suffix.lower() in (".obj", ".glb", ".gltf") else "z")) == "y":
+            # Here it is z.
             mesh.apply_transform(trimesh.transformations.rotation_matrix(math.pi / 2, [1, 0, 0]))
         self._mesh, self._caster = mesh, embree.RayMeshIntersector(mesh)
         self._uv = getattr(mesh.visual, "uv", None)
@@ -63,7 +63,12 @@ class Scene:
         self._texture = None if image is None or self._uv is None else np.asarray(image.convert("RGB")) / 255.0
 
     def _colour(self, triangles: np.ndarray, weights: np.ndarray, points: np.ndarray) -> np.ndarray:
-        """Of the surface itself: its texture, or a pattern of its place."""
+        """Of the surface itself: its texture, its vertices' or faces' colours, or a pattern of its place."""
+        visual = self._mesh.visual
+        if visual.kind == "face":
+            return visual.face_colors[triangles, :3] / 255
+        if visual.kind == "vertex":
+            return (visual.vertex_colors[self._mesh.faces[triangles], :3] / 255 * weights[..., None]).sum(1)
         if self._texture is None:
             return 0.55 + 0.35 * np.sin(9 * points + [0, 2, 4])
         uv = (self._uv[self._mesh.faces[triangles]] * weights[..., None]).sum(1)

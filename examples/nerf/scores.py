@@ -6,6 +6,7 @@ import argparse
 import datetime
 import json
 import platform
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -63,7 +64,7 @@ def measure(model: Radiance, views: Views) -> dict[str, float]:
 
 def _train_one(args: argparse.Namespace, name: str, seed: int, views: Views) -> Radiance:
     """A run's field; one that was trained already is read again, and one that was interrupted goes on."""
-    settings = make_settings(data=args.data, photos=views, seed=seed, **RUNS[name])
+    settings = make_settings(photos=views, seed=seed, **RUNS[name])
     if args.steps is not None:
         settings["steps"] = args.steps
     print(f"{name}, seed {seed}", file=sys.stderr)
@@ -101,7 +102,7 @@ def table(result: dict[str, Any]) -> str:
 def describe(args: argparse.Namespace) -> dict[str, Any]:
     """With what this was measured."""
     return {
-        "command": "python -m nerf " + " ".join(sys.argv[1:]),
+        "command": shlex.join(["python", "-m", "nerf", *sys.argv[1:]]),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "torchsample": ts.__version__},
         "threads": torch.get_num_threads(),
@@ -112,6 +113,8 @@ def describe(args: argparse.Namespace) -> dict[str, Any]:
 def evaluate(args: argparse.Namespace) -> None:
     """The subcommand: one checkpoint, or all runs of the table."""
     if args.checkpoint is not None:
+        if args.only or args.steps or args.bound or args.seeds != [0]:
+            raise SystemExit("error: --checkpoint measures one run as it is; leave out --only, --steps, --bound and --seeds")
         model = load(args.checkpoint, args.device)
         test = read_views(args.data, "test", model.settings["bound"])
         found = measure(model, test)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,9 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 """What the settings of a field are if nothing else is said: each takes about a minute or two on two cores."""
 
 
-def make_settings(field: str, data: Path, photos: Views, **changes: Any) -> dict[str, Any]:
+def make_settings(field: str, photos: Views, **changes: Any) -> dict[str, Any]:
     """All that a run depends on."""
-    return {"field": field, "data": str(data), "seed": 0, "views": None} | DEFAULTS[field] | photos.describe() | changes
+    return {"field": field, "seed": 0, "views": None} | DEFAULTS[field] | photos.describe() | changes
 
 
 def _draw(views: Views, batch: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -37,17 +38,27 @@ def _draw(views: Views, batch: int, generator: torch.Generator) -> tuple[Tensor,
     return ts.coord.normalize(pixels, views.size), number
 
 
+def _check_aim(views: Views) -> None:
+    """End the program if cameras look past the scene, of which nothing could be learnt."""
+    origins, directions = cast(views, torch.zeros(len(views.poses), 2), torch.arange(len(views.poses)))
+    if not bool(ts.ray.intersect_box(origins, directions, -1.0, 1.0).hit.any()):
+        raise SystemExit(
+            f"error: no camera looks at the cube of half side {views.bound:g} around the origin, where the scene must be; see --bound"
+        )
+
+
 def fit(settings: dict[str, Any], views: Views, device: torch.device, checkpoint: Path | None, restart: bool) -> Radiance:
     """Train a field, or go on with the training that a checkpoint has."""
     views = views if settings["views"] is None else views.some(settings["views"])
+    _check_aim(views)
     photos = views.images.movedim(-1, 1)
     torch.manual_seed(settings["seed"])
     model = Radiance(settings)
     with team(device) as members:
-        if SHARDS % members.size or settings["batch"] % SHARDS:
-            raise SystemExit(
-                f"error: processes must divide {SHARDS} and --batch must be a multiple of it, not {members.size} and {settings['batch']}"
-            )
+        if SHARDS % members.size:
+            raise SystemExit(f"error: the number of processes must divide {SHARDS}, unlike {members.size}")
+        if settings["batch"] % SHARDS:
+            raise SystemExit(f"error: --batch must be a multiple of {SHARDS}, not {settings['batch']}")
         trainer = Trainer(model, members, settings, checkpoint, groups=parameter_groups)
 
         def loss_of(joined: nn.Module, generator: torch.Generator, members: Team) -> tuple[Tensor, dict[str, Tensor]]:
@@ -70,8 +81,9 @@ def train(args: argparse.Namespace) -> None:
     """The subcommand."""
     changes = {name: getattr(args, name) for name in ("steps", "batch", "lr", "views") if getattr(args, name) is not None}
     views = read_views(args.data, "train", args.bound)
-    fit(make_settings(args.field, args.data, views, seed=args.seed, **changes), views, args.device, args.checkpoint, args.restart)
-    print(f"Saved {args.checkpoint}")
+    fit(make_settings(args.field, views, seed=args.seed, **changes), views, args.device, args.checkpoint, args.restart)
+    if os.environ.get("RANK", "0") == "0":
+        print(f"Saved {args.checkpoint}")
 
 
 def load(path: Path, device: torch.device) -> Radiance:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from _common import picture_path, usable_device, whole
+from _common import output_path, picture_path, usable_device, whole
 from _training import add_training_arguments, team
 
 from . import training
@@ -60,18 +60,6 @@ def mask_path(text: str) -> Path:
     return picture_path(text)
 
 
-def file_path(text: str) -> Path:
-    """An argument type: a file to write, found out now rather than after the training. Its folder is made."""
-    path = Path(text)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise argparse.ArgumentTypeError(f"cannot make the folder {path.parent}: {error.strerror}") from None
-    if path.is_dir() or not os.access(path.parent, os.W_OK):
-        raise argparse.ArgumentTypeError(f"cannot write {text!r}: it is a folder, or its folder is read-only")
-    return path
-
-
 def _add_common(command: argparse.ArgumentParser) -> None:
     add = command.add_argument
     add("--device", type=usable_device, default="cpu", help="where to compute: cpu, cuda (default: %(default)s)")
@@ -113,7 +101,7 @@ def _add_evaluate(command: argparse.ArgumentParser) -> None:
     add("--steps", type=whole(1), default=training.STEPS, help="training steps of each model (default: %(default)s)")
     add("--batch", type=whole(1), default=training.BATCH, help="crops in a training step (default: %(default)s)")
     add("--runs", type=Path, default=CACHE / "point_refinement", metavar="DIR", help="for the checkpoints (default: %(default)s)")
-    add("--results", type=file_path, default=HERE / "results.json", metavar="FILE", help="numbers to write (default: %(default)s)")
+    add("--results", type=output_path, default=HERE / "results.json", metavar="FILE", help="numbers to write (default: %(default)s)")
     add("--picture", type=picture_path, default=HERE / "picture.png", metavar="FILE", help="picture to write (default: %(default)s)")
     _add_data(command)
 

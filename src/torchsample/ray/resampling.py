@@ -31,7 +31,9 @@ def _read(function: str, edges: Tensor, weights: Tensor) -> tuple[Tensor, Tensor
         remedy = "Edges are those of the intervals, one more than weights, not their midpoints."
         raise ValueError(message(function, "edges", wanted, f"shape {tuple(edges.shape)}", remedy))
     if readable(edges) and not bool((edges[..., 1:] >= edges[..., :-1]).all() & edges.isfinite().all()):
-        raise ValueError(message(function, "edges", "finite and ascending", "others", "Resample where distances are finite, such as `s`."))
+        raise ValueError(
+            message(function, "edges", "finite and ascending", "others", "Resample inverse distances, or others that are finite.")
+        )
     dtype = common_dtype(edges, weights)
     return edges.to(dtype).expand(*rays, n + 1), weights.to(dtype).expand(*rays, n)
 
