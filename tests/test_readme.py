@@ -74,8 +74,15 @@ def test_scenes_are_what_was_measured():
     rows = json.loads((README.parent / "examples" / "nerf" / "results.json").read_text())["rows"]
     means = {}
     for name, row in rows.items():
-        psnr, ssim = ([each[key] for each in row["seeds"].values()] for key in ("psnr", "ssim"))
+        assert len(row["seeds"]) == 3
+        psnr, ssim, training = ([each[key] for each in row["seeds"].values()] for key in ("psnr", "ssim", "train_seconds"))
         means[name] = statistics.mean(psnr)
-        assert f"| {name} | {means[name]:.2f} ± {statistics.stdev(psnr):.2f} | {statistics.mean(ssim):.3f} |" in lines
-    assert means["voxel grid"] > 31
+        cells = [f"{means[name]:.2f} ± {statistics.stdev(psnr):.2f}", f"{statistics.mean(ssim):.3f}", f"{statistics.mean(training):.0f} s"]
+        cells.append(f"{row['paper']:.2f}" if "paper" in row else "")
+        assert f"| {name} | {' | '.join(cells)} |" in lines
+    assert len(rows) == 7
+    minute = json.loads((README.parent / "examples" / "nerf" / "minute.json").read_text())
+    for each in minute["rows"]["voxel grid"]["seeds"].values():
+        assert each["train_seconds"] < 60
+        assert each["psnr"] > 31.3
     assert means["NeRF"] > means["NeRF without positional encoding"] + 3

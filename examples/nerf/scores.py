@@ -124,7 +124,7 @@ def evaluate(args: argparse.Namespace) -> None:
     result: dict[str, Any] = describe(args) | {"rows": {}}
     for name in args.only or RUNS:
         result["rows"][name] = _row(args, name, views, test)
-    write_beside(args.results, lambda path: path.write_text(json.dumps(result, indent=1) + "\n"))
+        write_beside(args.results, lambda path: path.write_text(json.dumps(result, indent=1) + "\n"))
     print(table(result))
     print(f"Saved {args.results}")
 
