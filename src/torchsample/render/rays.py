@@ -212,6 +212,9 @@ def read_spans(function: str, edges: Tensor, like: Tensor, rays: Rays) -> tuple[
 
 def close(edges: Tensor, weights: Tensor) -> Tensor:
     """Edges of which samples without an end, as an opaque background is, end where they start."""
+    if edges.is_cpu and can_look(edges) and not bool(edges[..., -1].isinf().any()):
+        # Nothing to copy; elsewhere the question would wait for the device.
+        return edges
     if edges.ndim > weights.ndim:
         start, end = edges[..., :1], edges[..., 1:]
         return torch.cat([start, torch.where(end.isinf(), start, end)], dim=-1)
