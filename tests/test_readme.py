@@ -38,6 +38,18 @@ def test_speed_is_what_was_measured():
         assert f"| {layout} | " + " | ".join(f"{mean:.2f}" for mean in means) + " |" in lines
 
 
+def test_speed_of_rendering_is_what_was_measured():
+    data = json.loads((README.parent / "benchmarks" / "results" / "rendering-amd-epyc-2-cores.json").read_text())
+    assert data["complete"]
+    assert not data["tree"]["dirty"]
+    found = {kind: [case["ratio"]["median"] for case in data["rendering"] if case["kind"] == kind] for kind in ("rendering", "training")}
+    least, most, least_training, most_training = (f"{end(found[kind]):.1f}" for kind in found for end in (min, max))
+    text = README.read_text()
+    assert f"is {least} to {most} times faster than nerfacc's batched functions" in text
+    assert f"and {least_training} to {most_training} times with gradients" in text
+    assert min(found["rendering"]) > 1
+
+
 def test_examples_are_what_was_measured():
     """The tables of LIIF and PointRend are those of the results that the examples saved."""
     lines, folder = README.read_text().splitlines(), README.parent / "examples"
