@@ -181,18 +181,64 @@ def test_derivative_at_a_pixel_is_towards_the_next(rank, channels, threads):
 
 
 def check_kinks(rank, channels, threads):
-    """Also at the border, and where a float32 coordinate rounds the pixel's centre."""
+    """At every pixel's center the slope is the one towards the next pixel, zero at the last, however its coordinate is rounded."""
     with backends.threads(threads):
-        for side in (5, 8, 13, 97) if rank == 2 else (5, 8):
-            featmap = torch.arange(side, dtype=torch.float32).square().expand(1, channels, *[side] * rank)
-            coords = ts.coord.full_like(featmap).requires_grad_()
-            (slope,) = torch.autograd.grad(ts.sample(coords, featmap)[..., 0].sum(), coords)
-            expected = (2 * torch.arange(side) + 1.0) * side / 2
-            expected[-1] = 0
-            # A coordinate that a float32 cannot hold exactly may lie before its pixel.
-            at_pixel = ts.coord.unnormalize(coords.detach().double(), side)[..., 0] >= torch.arange(side)
-            assert at_pixel.float().mean() > 0.4
-            assert_close(slope[..., 0][at_pixel], expected.expand_as(at_pixel)[at_pixel], rtol=1e-4, atol=0)
+        for side in (5, 8, 13, 21, 97) if rank == 2 else (5, 8, 11):
+            for align_corners in (False, True):
+                featmap = torch.arange(side, dtype=torch.float32).square().expand(1, channels, *[side] * rank)
+                coords = ts.coord.full_like(featmap, align_corners).requires_grad_()
+                values = ts.sample(coords, featmap, align_corners=align_corners)
+                (slope,) = torch.autograd.grad(values[..., 0].sum(), coords)
+                expected = (2 * torch.arange(side) + 1.0) * (side - align_corners) / 2
+                expected[-1] = 0
+                assert_close(slope[..., 0], expected.expand_as(slope[..., 0]), rtol=1e-4, atol=0)
+
+
+def slopes_of_square(coords, side, align_corners, padding_mode, channels, name):
+    """The slope of ``x**2`` along x at coords ``(n,)``, as `sample` gives it with a back-end."""
+    featmap = torch.arange(side, dtype=coords.dtype).square().expand(1, channels, 2, side).contiguous()
+    points = torch.stack([coords, torch.zeros_like(coords)], dim=-1).unsqueeze(0).requires_grad_()
+    if name == "jacobian":
+        return ts.sample_with_jacobian(points, featmap, "bilinear", padding_mode, align_corners)[1][0, :, 0, 0]
+    if name == "twice":
+        total = ts.sample(points, featmap, "bilinear", padding_mode, align_corners)[..., 0].sum()
+        return torch.autograd.grad(total, points, create_graph=True)[0][0, :, 0].detach()
+    with backends.served_by(name):
+        values = ts.sample(points, featmap, "bilinear", padding_mode, align_corners)
+    return torch.autograd.grad(values[..., 0].sum(), points)[0][0, :, 0]
+
+
+@pytest.mark.parametrize("padding_mode", PADDINGS)
+@pytest.mark.parametrize("align_corners", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_one_rule_for_slopes_at_pixel_centers(dtype, align_corners, padding_mode):
+    """Centers as users write them and their neighbors among the floats; a gradient used to depend on the number of channels."""
+    for side in (*range(2, 40), 97, 100, 300, 1000):
+        center, eps = torch.arange(side, dtype=dtype), torch.finfo(dtype).eps
+        full = ts.coord.full(0, (side,), align_corners=align_corners, dtype=dtype)[:, 0]
+        by_hand = 2 * center / (side - 1) - 1 if align_corners else (2 * center + 1) / side - 1
+        beside = [full + steps * eps / 4 for steps in (-12, -5, -3, -2, -1, 1, 2, 3, 5, 12)]
+        coords = torch.cat([full, by_hand, *beside, 2.2 * torch.rand(50, dtype=dtype) - 1.1])
+        expected = slopes_of_square(coords, side, align_corners, padding_mode, 1, "definition")
+        towards_next = (2 * center + 1) * (side - align_corners) / 2
+        # Neighboring pixels differ by ``side`` in their slopes.
+        assert_close(expected[: side - 1], towards_next[:-1], rtol=1e-5, atol=side / 8)
+        for name, channels in (("any", 1), ("table", 1), ("table", 5), ("jacobian", 1), ("twice", 1)):
+            got = slopes_of_square(coords, side, align_corners, padding_mode, channels, name)
+            assert_close(got, expected, rtol=1e-5, atol=side / 8)
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("align_corners", [False, True])
+def test_pixel_centers_read_their_pixel_alone(mode, align_corners):
+    """Bit for bit, with whatever beside them."""
+    for side in (5, 7, 21, 100, 333):
+        featmap = torch.randn(1, 6, 3, side)
+        featmap[..., side // 2] = torch.nan
+        for name in ("definition", "table"):
+            with backends.served_by(name):
+                values = ts.sample(ts.coord.full_like(featmap, align_corners), featmap, mode, align_corners=align_corners, feat_last=False)
+            assert torch.equal(values.nan_to_num(7.0), featmap.nan_to_num(7.0))
 
 
 @pytest.mark.parametrize("mode", ["bilinear", "bicubic"])

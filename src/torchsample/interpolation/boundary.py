@@ -27,12 +27,27 @@ class Boundary(ABC):
         """Equivalent position near the map; ``reach`` is how many pixels from a position a kernel looks."""
         return position.clamp(-reach - 1, side + reach)
 
+    def fold_slope(self, position: Tensor, side: int, align_corners: bool, reach: int) -> Tensor:
+        """Derivative of ``fold``; found automatically where a boundary has a ``fold`` of its own and does not state it."""
+        return ((position >= -reach - 1) & (position <= side + reach)).to(position.dtype)
+
+    def __init_subclass__(cls, **kwargs: object) -> None:
+        super().__init_subclass__(**kwargs)
+        if "fold" in vars(cls) and "fold_slope" not in vars(cls):
+            # The slope that a parent states is that of the parent's fold.
+            cls.fold_slope = _differentiate_fold  # type: ignore[method-assign]
+
     @abstractmethod
     def resolve(self, index: Tensor, side: int, align_corners: bool) -> tuple[Tensor, Tensor | None]:
         """Index inside of the map, and a mask of the taps that count (None: all of them)."""
 
     endless: ClassVar[bool] = True
     """Whether coefficients beyond the edges are not those of pixels inside, so that a filtered map needs a margin."""
+
+
+def _differentiate_fold(self: Boundary, position: Tensor, side: int, align_corners: bool, reach: int) -> Tensor:
+    slope: Tensor = torch.func.grad(lambda position: self.fold(position, side, align_corners, reach).sum())(position)
+    return slope
 
 
 @dataclass(frozen=True)
@@ -58,13 +73,27 @@ class Reflection(Boundary):
     endless = False
 
     def fold(self, position: Tensor, side: int, align_corners: bool, reach: int) -> Tensor:
-        mirror, span = (0.0, side - 1) if align_corners else (-0.5, side)
+        mirror, span = self._mirror(side, align_corners)
         if span == 0:
             return 0 * position
         phase = torch.remainder(position - mirror, 2 * span)
         folded = torch.where(phase > span, 2 * span - phase, phase) + mirror
         # Inside, subtracting and adding the mirror's place would only round.
-        return torch.where((position - mirror - span / 2).abs() <= span / 2, position, folded)
+        return torch.where(self._is_inside(position, mirror, span), position, folded)
+
+    def fold_slope(self, position: Tensor, side: int, align_corners: bool, reach: int) -> Tensor:
+        mirror, span = self._mirror(side, align_corners)
+        if span == 0:
+            return torch.zeros_like(position)
+        back = (torch.remainder(position - mirror, 2 * span) > span) & ~self._is_inside(position, mirror, span)
+        return 1 - 2 * back.to(position.dtype)
+
+    def _mirror(self, side: int, align_corners: bool) -> tuple[float, int]:
+        """Where the first mirror is, and how far behind it the second one."""
+        return (0.0, side - 1) if align_corners else (-0.5, side)
+
+    def _is_inside(self, position: Tensor, mirror: float, span: int) -> Tensor:
+        return (position - mirror - span / 2).abs() <= span / 2
 
     def resolve(self, index: Tensor, side: int, align_corners: bool) -> tuple[Tensor, Tensor | None]:
         if align_corners:
@@ -83,6 +112,9 @@ class Circular(Boundary):
     def fold(self, position: Tensor, side: int, align_corners: bool, reach: int) -> Tensor:
         # Inside, the remainder would only round.
         return torch.where((position >= 0) & (position < side), position, torch.remainder(position, side))
+
+    def fold_slope(self, position: Tensor, side: int, align_corners: bool, reach: int) -> Tensor:
+        return torch.ones_like(position)
 
     def resolve(self, index: Tensor, side: int, align_corners: bool) -> tuple[Tensor, Tensor | None]:
         return torch.remainder(index, side), None

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..coordinates.convert import from_position
 from .autograd import Backend, demand_finite, owners
 from .boundary import Border, Boundary, Reflection, Zeros
 from .fast_cpu import Table
@@ -26,6 +27,9 @@ FEW_VALUES = {2: 1 << 14, 3: 1 << 12}
 
 SHARE = 4096
 """Points that are worth a core of their own."""
+
+ROUNDING = 1.5
+"""Distance from a pixel's center, in units of side * eps, beyond which `grid_sample`'s rounding and ours give the same cell."""
 
 _PADDINGS: dict[type[Boundary], str] = {Zeros: "zeros", Border: "border", Reflection: "reflection"}
 """Names that `grid_sample` knows, in the order in which its backward pass counts them."""
@@ -104,12 +108,22 @@ def _gradients(
     return torch.stack(of_each) if mask[0] else maps, of_coords.reshape(coords.shape)
 
 
-def _move_on(coords: Tensor, maps: Tensor) -> Tensor:
-    """Coordinates whose derivative by `grid_sample`, at the centre of a pixel, is the one towards the next pixel.
+def _move_on(coords: Tensor, maps: Tensor, axes: Sequence[Axis]) -> Tensor:
+    """Coordinates that `grid_sample` places in the same cells as the definition does.
 
-    It would round to either side there, and give zero at the border; the least step that its rounding notices makes up its mind.
+    `grid_sample` rounds positions in its own way. Close to a pixel's center that would select the slope on the wrong side, so
+    coordinates there move away from the center, just far enough.
     """
-    return coords.to(maps.dtype) + torch.finfo(maps.dtype).eps
+    return torch.stack([_move(x, axis) for axis, x in zip(axes, coords.to(maps.dtype).unbind(-1), strict=True)], dim=-1)
+
+
+def _move(x: Tensor, axis: Axis) -> Tensor:
+    position = axis.position(x)
+    pixel = position.floor()
+    behind = position - pixel
+    room = ROUNDING * axis.side * torch.finfo(x.dtype).eps
+    moved = behind.clamp(room, 1 - room)
+    return torch.where(moved == behind, x, from_position(pixel + moved, axis.side, axis.align_corners))
 
 
 def _is_better_by_table(maps: Tensor, shares: int) -> bool:
@@ -149,7 +163,7 @@ class GridSample(Backend):
             other, owner = Table(), owners(owner, coords, maps)
             return other.coords_gradient(grad.reshape(len(coords), -1), coords, owner, maps, axes, other.prepare(len(coords), maps, axes))
         shares = _shares(len(coords), maps.shape[0])
-        return _gradients(grad, _move_on(coords, maps), maps, axes, shares, [False, True])[1].to(coords.dtype)
+        return _gradients(grad, _move_on(coords, maps, axes), maps, axes, shares, [False, True])[1].to(coords.dtype)
 
     def scatter(self, values: Tensor, coords: Tensor, owner: Tensor | None, like: Tensor, axes: Sequence[Axis]) -> Tensor:
         shares = _canvases(len(coords), like)
@@ -163,5 +177,5 @@ class GridSample(Backend):
         shares = _canvases(len(coords), maps)
         if type(axes[0].boundary) is Reflection or _is_better_by_table(maps, shares):
             return None
-        of_maps, of_coords = _gradients(grad, _move_on(coords, maps), maps, axes, shares, [True, True])
+        of_maps, of_coords = _gradients(grad, _move_on(coords, maps, axes), maps, axes, shares, [True, True])
         return of_coords.to(coords.dtype), of_maps

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import ClassVar
 
 import torch
@@ -39,6 +40,21 @@ class Kernel(ABC):
     def weights(self, t: Tensor) -> tuple[Tensor, ...]:
         """Weight of each tap, one tensor per offset; they sum to 1."""
 
+    def slopes(self, t: Tensor) -> tuple[Tensor, ...]:
+        """Derivative of each weight; found automatically where a kernel does not state it."""
+
+        def slope(tap: int) -> Tensor:
+            derivative: Tensor = torch.func.grad(lambda t: self.weights(t)[tap].sum())(t)
+            return derivative
+
+        return tuple(slope(tap) for tap in range(len(self.offsets)))
+
+    def __init_subclass__(cls, **kwargs: object) -> None:
+        super().__init_subclass__(**kwargs)
+        if "weights" in vars(cls) and "slopes" not in vars(cls):
+            # The slopes that a parent states are those of the parent's weights.
+            cls.slopes = Kernel.slopes  # type: ignore[method-assign]
+
 
 @dataclass(frozen=True)
 class Nearest(Kernel):
@@ -54,6 +70,9 @@ class Nearest(Kernel):
         # A function of t, so that the gradient with respect to coords exists, and is zero.
         return (0 * t + 1,)
 
+    def slopes(self, t: Tensor) -> tuple[Tensor, ...]:
+        return (0 * t,)
+
 
 @dataclass(frozen=True)
 class Linear(Kernel):
@@ -63,6 +82,10 @@ class Linear(Kernel):
 
     def weights(self, t: Tensor) -> tuple[Tensor, ...]:
         return 1 - t, t
+
+    def slopes(self, t: Tensor) -> tuple[Tensor, ...]:
+        # A function of t as well, so that the second derivative exists, and is zero.
+        return 0 * t - 1, 0 * t + 1
 
 
 @dataclass(frozen=True)
@@ -87,6 +110,15 @@ class Cubic(Kernel):
 
     def weights(self, t: Tensor) -> tuple[Tensor, ...]:
         return self._far(1 + t), self._near(t), self._near(1 - t), self._far(2 - t)
+
+    def slopes(self, t: Tensor) -> tuple[Tensor, ...]:
+        def near(x: Tensor) -> Tensor:
+            return (3 * (self.a + 2) * x - 2 * (self.a + 3)) * x
+
+        def far(x: Tensor) -> Tensor:
+            return self.a * (x - 2) * (3 * x - 4)
+
+        return far(1 + t), near(t), -near(1 - t), -far(2 - t)
 
 
 def _spline_poles(degree: int) -> tuple[float, ...]:
@@ -149,6 +181,11 @@ class BSpline(Kernel):
 
     def weights(self, t: Tensor) -> tuple[Tensor, ...]:
         return spline_weights(t + self._shift, self.degree)
+
+    def slopes(self, t: Tensor) -> tuple[Tensor, ...]:
+        # The derivative of a B-spline is the difference of two of the degree below (de Boor, 1978).
+        lower = spline_weights(t + self._shift, self.degree - 1)
+        return -lower[0], *(before - after for before, after in pairwise(lower)), lower[-1]
 
 
 _KERNELS: dict[str, Kernel] = {

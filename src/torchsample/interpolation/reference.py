@@ -18,6 +18,12 @@ from .coefficients import from_coefficients, margin, to_coefficients
 from .kernels import Kernel
 
 
+Columns = tuple[Tensor, ...]
+"""One tensor per tap of an axis."""
+Masks = tuple[Tensor | None, ...]
+"""Per tap, the points for which it counts; None for all of them."""
+
+
 @dataclass(frozen=True)
 class Axis:
     """The rule of one axis: everything about it that does not depend on the points."""
@@ -40,10 +46,18 @@ class Axis:
 
     def position(self, x: Tensor) -> Tensor:
         """Where normalized coordinates lie among the coefficients, folded near to them; NaN where the boundary knows no place."""
-        reach = max(map(abs, self.kernel.offsets))
+        folded = self.boundary.fold(self._place(x), self.extent, self.align_corners, self._reach)
+        return folded if self.kernel.selects else _settle(folded, self.extent)
+
+    @property
+    def _reach(self) -> int:
+        """How many pixels from a position the kernel looks."""
+        return max(map(abs, self.kernel.offsets))
+
+    def _place(self, x: Tensor) -> Tensor:
+        """Where normalized coordinates lie among the coefficients and beyond them."""
         position = to_position(x, self.side, self.align_corners)
-        position = position + self.margin if self.margin else position
-        return self.boundary.fold(position, self.extent, self.align_corners, reach)
+        return position + self.margin if self.margin else position
 
     def _reads(self, anchor: Tensor, dtype: torch.dtype) -> list[tuple[Tensor, Tensor | None]]:
         """Per tap, the coefficient, and a mask of the points for which it counts (None: all)."""
@@ -51,31 +65,46 @@ class Axis:
         pixels = (first + offset if offset else first for offset in self.kernel.offsets)
         return [self.boundary.resolve(pixel, self.extent, self.align_corners) for pixel in pixels]
 
-    def columns(self, x: Tensor, dtype: torch.dtype = torch.int64) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-        """Per tap, weights and indices ``(*points)`` of the coefficients that count; a weight is 0 where the boundary takes one out."""
+    def _split(self, x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Columns, Masks]:
+        """How far behind the anchor a point is; per tap, the coefficient and where it counts."""
         position = self.position(x)
         anchor = self.kernel.anchor(position.detach())
         indices, counts = zip(*self._reads(anchor, dtype), strict=True)
-        weights = zip(self.kernel.weights(position - anchor), counts, strict=True)
-        return tuple(weight if mask is None else weight.where(mask, 0) for weight, mask in weights), indices
+        return position - anchor, indices, counts
+
+    def columns(self, x: Tensor, dtype: torch.dtype = torch.int64) -> tuple[Columns, Columns]:
+        """Per tap, weights and indices ``(*points)`` of the coefficients that count; a weight is 0 where the boundary takes one out."""
+        t, indices, counts = self._split(x, dtype)
+        return _counted(self.kernel.weights(t), counts), indices
+
+    def slopes(self, x: Tensor, dtype: torch.dtype = torch.int64) -> tuple[Columns, Columns, Columns]:
+        """As `columns`: weights, their derivatives by the coordinate, and indices."""
+        t, indices, counts = self._split(x, dtype)
+        # A coordinate moves half of the map's extent in pixels; folded, it may move backwards, or not at all.
+        speed = (self.side - self.align_corners) / 2
+        pace = speed * self.boundary.fold_slope(self._place(x.detach()), self.extent, self.align_corners, self._reach)
+        slopes = tuple(slope * pace for slope in self.kernel.slopes(t))
+        return _counted(self.kernel.weights(t), counts), _counted(slopes, counts), indices
 
     def pixel(self, x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
         """With a kernel that selects, the one pixel of each point, and where it counts (None: everywhere)."""
         return self._reads(self.kernel.anchor(self.position(x)), dtype)[0]
 
-    def taps(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Weights and indices ``(*points, K)``."""
-        weights, indices = self.columns(x)
-        return torch.stack(weights, dim=-1), torch.stack(indices, dim=-1)
 
-    def slopes(self, x: Tensor) -> Tensor:
-        """Derivatives ``(*points, K)`` of the weights; in reverse mode, which nests in transforms of either mode."""
+def _settle(position: Tensor, extent: int) -> Tensor:
+    """Move positions within rounding of a pixel's center onto the center, so that all back-ends find the same slope there.
 
-        def slope(tap: int) -> Tensor:
-            derivative: Tensor = torch.func.grad(lambda x: self.taps(x)[0][..., tap].sum())(x)
-            return derivative
+    The position of a center whose coordinate is the nearest float is off by at most three quarters of this bound.
+    """
+    plain = position.detach()
+    centre = plain.round()
+    away = centre - plain
+    return position + away.where(away.abs() <= extent * torch.finfo(plain.dtype).eps, 0)
 
-        return torch.stack([slope(tap) for tap in range(len(self.kernel.offsets))], dim=-1)
+
+def _counted(weights: Sequence[Tensor], counts: Masks) -> Columns:
+    """Weights, 0 where a tap does not count."""
+    return tuple(weight if mask is None else weight.where(mask, 0) for weight, mask in zip(weights, counts, strict=True))
 
 
 def make_axes(size: Sequence[int], kernel: Kernel, boundaries: Sequence[Boundary], align_corners: bool) -> tuple[Axis, ...]:
@@ -127,8 +156,13 @@ def place(coords: Tensor, dtype: torch.dtype, axes: Sequence[Axis]) -> tuple[Ten
 
 def _taps(coords: Tensor, axes: Sequence[Axis]) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
     """Weights and indices of every axis."""
-    weights, indices = zip(*(axis.taps(x) for axis, x in zip(axes, coords.unbind(-1), strict=True)), strict=True)
-    return weights, indices
+    weights, indices = zip(*(axis.columns(x) for axis, x in zip(axes, coords.unbind(-1), strict=True)), strict=True)
+    return _stack(weights), _stack(indices)
+
+
+def _stack(columns: Sequence[Columns]) -> list[Tensor]:
+    """One tensor ``(*points, K)`` per axis."""
+    return [torch.stack(each, dim=-1) for each in columns]
 
 
 def _outer(factors: Sequence[Tensor]) -> Tensor:
@@ -214,8 +248,9 @@ def interpolate_with_jacobian(coords: Tensor, featmap: Tensor, batch: Sequence[T
     """Values as `interpolate` gives them, and their derivatives ``(*points, c, d)`` by the coordinates, from one gather."""
     dtype = accumulator(featmap.dtype)
     coords, undefined = place(coords, dtype, axes)
-    weights, indices = _taps(coords, axes)
-    slopes = [axis.slopes(x) for axis, x in zip(axes, coords.unbind(-1), strict=True)]
+    weights, slopes, indices = map(
+        _stack, zip(*(axis.slopes(x) for axis, x in zip(axes, coords.unbind(-1), strict=True)), strict=True)
+    )
     weight = _outer(weights)
     values = _hush(_real(_gather(featmap, batch, indices), dtype), weight)
     totals = [_sum(values, weight.to(dtype))]

@@ -72,20 +72,8 @@ def selected(coords: Tensor, owner: Tensor | None, maps: Tensor, axes: Sequence[
     return address([[pixel] for pixel in pixels], axes, owner).squeeze(-1), functools.reduce(torch.logical_and, known) if known else None
 
 
-def _slopes(axis: Axis, x: Tensor, dtype: torch.dtype) -> tuple[Columns, Columns, Columns]:
-    with torch.enable_grad():
-        x = x.detach().requires_grad_()
-        weights, indices = axis.columns(x, dtype)
-    ones, flat = torch.ones_like(x), torch.zeros_like(x)
-    slants = [
-        torch.autograd.grad(weight, x, ones, retain_graph=True, materialize_grads=True)[0] if weight.requires_grad else flat
-        for weight in weights
-    ]
-    return [weight.detach() for weight in weights], slants, indices
-
-
 def slopes(coords: Tensor, maps: Tensor, axes: Sequence[Axis]) -> tuple[list[Columns], list[Columns], list[Columns]]:
     """Per axis, the weights of the taps, their derivatives by the coordinate, and the pixels."""
     dtype = _index_dtype(maps)
-    weights, slants, indices = zip(*(_slopes(axis, x, dtype) for axis, x in zip(axes, split(coords, maps), strict=True)), strict=True)
+    weights, slants, indices = zip(*(axis.slopes(x, dtype) for axis, x in zip(axes, split(coords, maps), strict=True)), strict=True)
     return list(weights), list(slants), list(indices)

@@ -14,6 +14,7 @@ import triton
 import triton.language as tl
 from triton.language.extra import libdevice
 
+EPS = tl.constexpr(2.0**-23)
 ZEROS, BORDER, REFLECTION, CIRCULAR = (tl.constexpr(number) for number in range(4))
 
 if triton.knobs.runtime.interpret:
@@ -82,6 +83,10 @@ def _locate(coords, live, side, rule: tl.constexpr, axis: tl.constexpr):
     position, slope = _position(x, side, rule, axis)
     known = position == position
     position = tl.where(known, position, 0.0)
+    if rule[1 + axis] != 1:
+        # As the definition does: within rounding of a pixel's center, the center.
+        center = tl.floor(position + 0.5)
+        position = tl.where(tl.abs(center - position) <= side * EPS, center, position)
     anchor = tl.floor(position)
     if rule[1 + axis] == 1:
         # Halfway, the even pixel. The difference is exact, or too close to zero to matter.
