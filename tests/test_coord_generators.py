@@ -168,7 +168,7 @@ class TestRandint(PixelContract, DtypeContract, GeneratorContract):
                 ts.coord.randint(1, 1000, size)
             return sum(event.self_cpu_memory_usage for event in profile.events() if event.self_cpu_memory_usage > 0)
 
-        assert peak((50_000, 50_000)) <= 1.1 * peak((640, 480))
+        assert peak((50_000, 50_000)) <= 1.2 * peak((640, 480))
 
     @pytest.mark.parametrize("n", [3, 4000])
     def test_distinct_of_as_many_pixels_as_an_index_can_name(self, n):
@@ -176,12 +176,29 @@ class TestRandint(PixelContract, DtypeContract, GeneratorContract):
         generator = torch.Generator().manual_seed(3)
         coords = ts.coord.randint(2, n, (2**31, 2**31), dtype=torch.float64, generator=generator)
         assert ts.coord.inside(coords).all()
-        first = torch.randint(2**62, (2, n + n // 4 + 8), generator=torch.Generator().manual_seed(3))[:, :n]
-        assert torch.equal(ts.coord.unnormalize(coords, (2**31, 2**31)).round().long(), torch.stack([first % 2**31, first // 2**31], -1))
+        draws = torch.Generator().manual_seed(3)
+        first = [torch.randint(2**62, (2, n + n // 4 + 8), generator=draws)[:, :n] % 2**31 for _ in range(2)]
+        assert torch.equal(ts.coord.unnormalize(coords, (2**31, 2**31)).round().long(), torch.stack(first, -1))
+
+    def test_uniform_to_more_than_32_bits(self):
+        """The remainder of 32 random bits favors the first rows of a map of 16,000 x 16,000 pixels: 78.77 % in the place of 77.73 %."""
+        for replace in (True, False):
+            coords = ts.coord.randint(1, 1_000_000, (16_000, 16_000), replace=replace, dtype=torch.float64)
+            row = ts.coord.unnormalize(coords, (16_000, 16_000))[..., 1].round()
+            share = (row < 12_436).double().mean().item()
+            # Six standard deviations.
+            assert abs(share - 12_436 / 16_000) < 6 * (0.7773 * 0.2227 / 1e6) ** 0.5
+
+    def test_without_a_batch(self):
+        generator = torch.Generator()
+        single = ts.coord.randint.nobatch(5, (6, 4), generator=generator.manual_seed(1))
+        assert torch.equal(single, ts.coord.randint(0, 5, (6, 4), generator=generator.manual_seed(1)))
+        single = ts.coord.rand.nobatch(5, 3, generator=generator.manual_seed(1))
+        assert torch.equal(single, ts.coord.rand(0, 5, 3, generator=generator.manual_seed(1)))
 
     def test_the_first_distinct_of_many_draws(self):
         """What is kept, by Python's own dict, row by row."""
-        draws = torch.randint(300, (3, 75 + 75 // 4 + 8), generator=torch.Generator().manual_seed(3))
+        draws = torch.randint(2**62, (3, 75 + 75 // 4 + 8), generator=torch.Generator().manual_seed(3)) % 300
         coords = ts.coord.randint(3, 75, (20, 15), dtype=torch.float64, generator=torch.Generator().manual_seed(3))
         for drawn, kept in zip(draws.tolist(), self.flat(coords, (20, 15)).tolist(), strict=True):
             assert list(dict.fromkeys(drawn))[:75] == kept

@@ -72,6 +72,30 @@ def test_displacement_of_whole_pixels_is_a_roll(rank, align_corners):
     assert_close(values, rolled, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize("shape", [(2, 3, 2, 4, 5), (2, 1, 3, 3, 4, 5), (4, 1, 7), (2, 3, 1, 7), (2, 2, 1, 3, 3, 4, 5)])
+def test_displacement_has_any_number_of_batch_dimensions(shape):
+    rank = next(rank for rank in range(len(shape) - 2, 0, -1) if shape[-rank - 1] == rank)
+    field = torch.randn(shape, dtype=torch.float64)
+    flat = ts.coord.from_displacement(field.reshape(-1, *shape[-rank - 1 :]))
+    expected = flat.reshape(*shape[: -rank - 1], *shape[-rank:], rank)
+    assert torch.equal(ts.coord.from_displacement(field), expected)
+    first = (0,) * (len(shape) - rank - 1)
+    assert torch.equal(ts.coord.from_displacement.nobatch(field[first]), expected[first])
+    featmap = torch.randn(*shape[: -rank - 1], 2, *shape[-rank:], dtype=torch.float64)
+    assert ts.sample(ts.coord.from_displacement(field), featmap).shape == (*shape[: -rank - 1], *shape[-rank:], 2)
+
+
+def test_displacement_of_several_readings_has_the_fewest_batch_dimensions():
+    assert ts.coord.from_displacement(torch.zeros(2, 2, 1, 5)).shape == (2, 1, 5, 2)
+
+
+def test_affine_without_a_batch():
+    theta = torch.randn(2, 3)
+    assert torch.equal(ts.coord.affine.nobatch(theta, (5, 4)), ts.coord.affine(theta.unsqueeze(0), (5, 4))[0])
+    with pytest.raises(ValueError, match=r"ts\.coord\.affine\.nobatch: `theta` must be of shape \(2, 3\) .* got shape \(1, 2, 3\)"):
+        ts.coord.affine.nobatch(theta.unsqueeze(0), (5, 4))
+
+
 def test_row_col_reverses():
     index = torch.tensor([[1, 2, 3]])
     assert ts.coord.from_row_col(index).tolist() == [[3, 2, 1]]
@@ -84,7 +108,7 @@ def test_row_col_reverses():
         (lambda: ts.coord.affine(torch.eye(2), (4, 4)), ValueError, r"ts\.coord\.affine: `theta` must be of shape \(b, 2, 3\)"),
         (lambda: ts.coord.affine(torch.zeros(1, 2, 3).long(), (4, 4)), TypeError, r"ts\.coord\.affine: `theta` must be a floating"),
         (lambda: ts.coord.affine(torch.zeros(1, 2, 3), (4, 0)), ValueError, r"ts\.coord\.affine: `size` must be"),
-        (lambda: ts.coord.from_displacement(torch.zeros(1, 3, 4, 4)), ValueError, r"`displacement` must be a map \(b, 2, \*spatial\)"),
+        (lambda: ts.coord.from_displacement(torch.zeros(1, 3, 4, 4)), ValueError, r"`displacement` must be a map \(\*batch, d, \*spatial\)"),
         (lambda: ts.coord.from_displacement(torch.zeros(1, 2, 4, 4).int()), TypeError, "`displacement` must be a floating"),
         (lambda: ts.coord.from_row_col([1, 2]), TypeError, "`coords` must be a torch.Tensor"),
         (lambda: ts.coord.from_row_col(torch.tensor(1)), ValueError, "`coords` must be of shape"),

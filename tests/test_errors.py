@@ -74,7 +74,13 @@ CASES = {
     "encoder is no function": (lambda: ts.sample(COORDS, MAP, encoder="gamma"), TypeError, "ts.sample", "encoder", "callable"),
     # sample and its batch_index
     "float batch_index": (lambda: ts.sample(COORDS[0], MAP, batch_index=torch.zeros(5)), TypeError, "ts.sample", "batch_index", ".long()"),
-    "batched points": (lambda: ts.sample(COORDS, MAP, batch_index=torch.zeros(5).long()), ValueError, "ts.sample", "coords", "Leave"),
+    "batched points": (
+        lambda: ts.sample(COORDS, MAP, batch_index=torch.zeros(5).long()),
+        ValueError,
+        "ts.sample",
+        "batch_index",
+        "each group of points",
+    ),
     "short batch_index": (
         lambda: ts.sample(COORDS[0], MAP, batch_index=torch.zeros(4).long()),
         ValueError,
@@ -193,7 +199,7 @@ CASES = {
     "uncertain, n too large": (lambda: ts.coord.uncertain(PRED, n=17), IndexError, "ts.coord.uncertain", "n", "16 pixels"),
     "uncertain, n = 0": (lambda: ts.coord.uncertain(PRED, n=0), ValueError, "ts.coord.uncertain", "n", "at least 1"),
     "uncertain, labels": (lambda: ts.coord.uncertain(PRED.long()), TypeError, "ts.coord.uncertain", "pred", "not labels"),
-    "uncertain, threshold": (lambda: ts.coord.uncertain(PRED, "0.5"), TypeError, "ts.coord.uncertain", "threshold", "'0.5'"),
+    "uncertain, threshold": (lambda: ts.coord.uncertain(PRED[:1], "0.5"), TypeError, "ts.coord.uncertain", "threshold", "'0.5'"),
     # The networks
     "MLP, one layer": (lambda: ts.models.MLP(4), ValueError, "ts.models.MLP", "layers", "two widths"),
     "MLP, none": (lambda: ts.models.MLP(), ValueError, "ts.models.MLP", "layers", "two widths"),

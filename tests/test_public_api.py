@@ -86,7 +86,7 @@ def test_nobatch_is_the_same_without_a_batch():
     for name, function in FUNCTIONS.items():
         if hasattr(function, "nobatch"):
             batched, single = (inspect.signature(f).parameters for f in (function, function.nobatch))
-            expected = [p for p in batched if p not in {"batch", "batch_index"}]
+            expected = [p for p in batched if p not in {"batch", "batch_index", "return_batch_index"}]
             assert list(single) == expected, name
             assert all(single[p].default == batched[p].default for p in expected), name
 

@@ -166,7 +166,7 @@ def test_uncertainty_by_name_and_by_function():
     check(coarse, 2, 20, False, uncertainty="margin")
     check(coarse, 2, 20, True, uncertainty="max_probability", measure=max)
     check(coarse, 2, 20, False, uncertainty=lambda scores: scores[..., 0] - scores[..., 2], measure=lambda s: s[2] - s[0])
-    check(coarse[:, :1], 2, 20, True, uncertainty="max_probability", measure=lambda s: s[0])
+    check(coarse[:, :1], 2, 20, True, uncertainty="binary_probability", measure=lambda s: abs(s[0] - 0.5))
 
 
 def test_no_steps_give_the_coarse_map():

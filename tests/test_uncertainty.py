@@ -86,7 +86,7 @@ def pred():
 
 class TestUncertain:
     def test_one_image(self, pred):
-        index, coords = ts.coord.uncertain(pred, threshold=0.7)
+        index, coords = ts.coord.uncertain(pred, threshold=0.7, uncertainty="max_probability")
         marked = torch.zeros_like(pred)
         marked[index] = 1
         expected = torch.tensor([[0.0, 1, 0], [0, 1, 0], [1, 0, 0]]).expand(1, 2, -1, -1)
@@ -97,7 +97,7 @@ class TestUncertain:
     @pytest.mark.parametrize("align_corners", [False, True])
     def test_putting_back_what_was_sampled_changes_nothing(self, align_corners):
         pred = torch.rand(1, 4, 5, 6)
-        index, coords = ts.coord.uncertain(pred, 0.8, align_corners=align_corners)
+        index, coords = ts.coord.uncertain(pred, 0.2, align_corners=align_corners)
         restored = pred.clone()
         restored[index] = 0
         refined = ts.sample(coords, pred, align_corners=align_corners)
@@ -110,7 +110,7 @@ class TestUncertain:
     def test_batch(self, n, rank):
         """Flat points of all images, without padding, and back again."""
         pred = torch.rand(3, 4, *range(4, 4 + rank))
-        index, coords, image = ts.coord.uncertain(pred, 0.7, n=n, return_batch_index=True)
+        index, coords, image = ts.coord.uncertain(pred, 0.7, n, return_batch_index=True, uncertainty="max_probability")
         refined = ts.sample(coords, pred, batch_index=image)
         assert refined.shape == (len(image), 4)
         assert coords.shape == (len(image), rank)
@@ -125,7 +125,7 @@ class TestUncertain:
 
     def test_n_most_uncertain(self):
         pred = torch.rand(3, 4, 5, 6)
-        index, coords = ts.coord.uncertain(pred, n=7)
+        index, coords = ts.coord.uncertain(pred, n=7, uncertainty="max_probability")
         assert coords.shape == (3, 7, 2)
         values = ts.sample(coords, pred, "nearest").amax(-1)
         assert_close(values, pred.amax(1).flatten(1).sort(-1).values[:, :7])
@@ -159,3 +159,80 @@ class TestUncertain:
         assert_close(ts.coord.uncertain(scores, n=1, uncertainty="margin")[1], torch.tensor([[[-0.5, 0.0]]]))
         index, _ = ts.coord.uncertain(scores, threshold=0.15, uncertainty="margin")
         assert_close(scores[index], torch.tensor([5.0, 4.9, 0.0]))
+
+    def test_without_a_batch(self):
+        pred = torch.rand(4, 5, 6)
+        index, coords = ts.coord.uncertain.nobatch(pred, n=7)
+        batched, expected = ts.coord.uncertain(pred.unsqueeze(0), n=7)
+        assert torch.equal(coords, expected[0])
+        assert pred[index].shape == (4, 7)
+        assert torch.equal(pred[index].flatten(), pred.unsqueeze(0)[batched])
+        restored = pred.clone()
+        restored[index] = ts.feat_first.nobatch(ts.sample.nobatch(coords, pred))
+        assert_close(restored, pred)
+
+
+def disc(rank=2, side=64):
+    """The logit of a disc, sure of itself away from its outline."""
+    coords = ts.coord.full(1, (side,) * rank)
+    return ts.feat_first(20 * (0.5 - coords.norm(dim=-1, keepdim=True)))
+
+
+class TestDefault:
+    """Without a rule, points come to lie at the outline."""
+
+    def test_one_logit(self):
+        logits = disc()
+        coords = ts.coord.rand_biased(1, 1000, logits, beta=0.5)[:, :500]
+        near = (coords.norm(dim=-1) - 0.5).abs() < 0.2
+        assert near.float().mean() > 0.95
+        uniform = (ts.coord.rand(1, 1000).norm(dim=-1) - 0.5).abs() < 0.2
+        assert uniform.float().mean() < 0.45
+        assert (ts.coord.uncertain(logits, n=20)[1].norm(dim=-1) - 0.5).abs().max() < 0.05
+
+    def test_one_probability(self):
+        """Taken for logits, probabilities would send all points to the surest background."""
+        probability = disc().sigmoid()
+        for find in (
+            lambda rule: ts.coord.rand_biased(1, 200, probability, beta=0.5, uncertainty=rule)[:, :100],
+            lambda rule: ts.coord.uncertain(probability, n=20, uncertainty=rule)[1],
+        ):
+            assert ((find("binary_probability").norm(dim=-1) - 0.5).abs() < 0.2).float().mean() > 0.95
+            for rule in (None, "binary_logits"):
+                with pytest.raises(ValueError, match=r"`pred` must be logits for 'binary_logits'.*'binary_probability'"):
+                    find(rule)
+            with pytest.raises(ValueError, match=r"`pred` must be a map of two classes or more for 'max_probability'.*'binary_logits'"):
+                find("max_probability")
+        with pytest.raises(ValueError, match=r"ts\.subdivide: `coarse` must be logits"):
+            ts.subdivide(probability, lambda coords: coords[..., :1], 1)
+
+    def test_untrained_logits_are_no_probabilities(self):
+        """Whatever a network says at first is taken as logits."""
+        for logits in (torch.rand(1, 1, 8, 8) * 0.5 + 0.1, torch.randn(1, 1, 8, 8), torch.ones(1, 1, 8, 8), torch.zeros(1, 1, 8, 8)):
+            assert ts.coord.rand_biased(1, 5, logits).shape == (1, 5, 2)
+
+    def test_several_classes(self):
+        scores = torch.cat([disc(), -disc()], dim=1)
+        for given in (scores, scores.softmax(1)):
+            coords = ts.coord.rand_biased(1, 1000, given, beta=0.5)[:, :500]
+            assert ((coords.norm(dim=-1) - 0.5).abs() < 0.2).float().mean() > 0.95
+            by_margin = ts.coord.uncertain(given, n=9, uncertainty="margin")[1]
+            assert torch.equal(ts.coord.uncertain(given, n=9)[1], by_margin)
+
+
+def test_k_of_one_chooses_among_as_many_candidates_as_points():
+    """PointRend's rule to the letter: uniform is ``beta=0``, not ``k=1``."""
+    logits = disc()
+    coords = ts.coord.rand_biased(1, 1000, logits, k=1, beta=0.25, generator=torch.Generator().manual_seed(5))
+    candidates = ts.coord.rand(1, 1000, generator=torch.Generator().manual_seed(5))
+    order = ts.sample(candidates, logits)[..., 0].abs().argsort(dim=-1)[:, :250]
+    assert_close(coords[:, :250], candidates.take_along_dim(order.unsqueeze(-1), 1))
+    share = (ts.coord.rand_biased(1, 20_000, logits, k=1, beta=0).norm(dim=-1) < 0.5).float().mean()
+    assert abs(share - torch.pi / 16) < 0.015
+
+
+def test_rand_biased_without_a_batch():
+    logits = disc()
+    coords = ts.coord.rand_biased.nobatch(50, logits[0], generator=torch.Generator().manual_seed(5))
+    assert torch.equal(coords, ts.coord.rand_biased(0, 50, logits[0], generator=torch.Generator().manual_seed(5)))
+    assert torch.equal(coords, ts.coord.rand_biased(1, 50, logits, generator=torch.Generator().manual_seed(5))[0])

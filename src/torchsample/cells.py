@@ -104,11 +104,12 @@ def find_cells(coords: Tensor, dtype: torch.dtype, axes: Sequence[Axis]) -> Plac
 
 def read_cells(pixels: Sequence[Tensor], featmap: Tensor, batch: Sequence[Tensor], axes: Sequence[Axis], boundary: Boundary) -> Tensor:
     """Features ``(*pixels, c)`` of the cells that pixel numbers along each axis name."""
-    rules = [Axis(axis.side, Nearest(), boundary, axis.align_corners) for axis in axes]
-    centres = [from_position(pixel, axis.side, axis.align_corners) for pixel, axis in zip(pixels, axes, strict=True)]
+    # Numbers of pixels go through coordinates of outer edges: with aligned corners, a map of one pixel has no coordinate for its neighbors.
+    rules = [Axis(axis.side, Nearest(), boundary, False) for axis in axes]
+    centers = [from_position(pixel, axis.side, False) for pixel, axis in zip(pixels, axes, strict=True)]
     more = pixels[0].ndim - (batch[0].ndim if batch else pixels[0].ndim)
     owners = [index.reshape(*index.shape, *[1] * more) for index in batch]
-    return dispatch.interpolate(torch.stack(centres, dim=-1).detach(), featmap, owners, rules).to(featmap.dtype)
+    return dispatch.interpolate(torch.stack(centers, dim=-1).detach(), featmap, owners, rules).to(featmap.dtype)
 
 
 def patch_pixels(pixels: Sequence[Tensor], side: int) -> list[Tensor]:
@@ -125,7 +126,7 @@ def read_places(
     check_count(function, "size", size)
     plain = read_rule(function, coords, featmap, "nearest", "border", align_corners, True)
     axes = tuple(Axis(axis.side, Cells(size), Border(), align_corners) for axis in plain)
-    _, batch = place(coords, featmap)
+    batch = place(coords, featmap).batch
     coords = coords.expand(*dispatch.points_shape(coords, batch), -1)
     return find_cells(coords, reference.accumulator(featmap.dtype), axes), batch, axes
 

@@ -8,10 +8,11 @@ from math import prod
 import torch
 from torch import Tensor
 
-from ._checks import check_count, check_size, check_tensor, is_int, message
+from ._checks import check_count, check_memory, check_size, check_tensor, is_int, message
 from .coordinates.convert import to_position
 from .coordinates.full import full
 from .coordinates.regions import check_regions, from_region
+from .layout import spatial_size
 from .sampling import sample
 from .sampling.checks import check_device, check_interpolable, check_map_numbers
 
@@ -31,12 +32,12 @@ def _read_output(function: str, output_size: int | Sequence[int], rank: int) -> 
 
 def _bins(regions: Tensor, size: Sequence[int], output: Sequence[int]) -> Tensor:
     """Samples per bin along each axis, ``(n, d)``: as many as pixels."""
-    sides = torch.tensor(size, dtype=torch.float64)
+    sides = torch.tensor(size, dtype=torch.float64, device="cpu")
     lengths: Tensor = (regions[..., :-1].detach().cpu().double() * sides.unsqueeze(-1)).norm(dim=-2)
     # A box of whole pixels is one to the rounding of its normalized corners only.
     rounding = 4 * torch.finfo(regions.dtype).eps * sides
     # A region that is not finite has samples, too, which then are not finite either.
-    return ((lengths - rounding).clamp_min(0) / torch.tensor(output)).ceil().nan_to_num(1, 1, 1).long()
+    return ((lengths - rounding).clamp_min(0) / sides.new_tensor(output)).ceil().nan_to_num(1, 1, 1).long()
 
 
 def _far(coords: Tensor, size: Sequence[int]) -> Tensor:
@@ -47,16 +48,24 @@ def _far(coords: Tensor, size: Sequence[int]) -> Tensor:
 
 def _pool(regions: Tensor, featmap: Tensor, owner: Tensor, output: Sequence[int], ratio: Sequence[int]) -> Tensor:
     """`_means`, of some regions at a time."""
+    if len(regions) == 0:
+        return _nothing(regions, featmap, output)
     step = max(NUMBERS // max(featmap.shape[1] * prod(output) * prod(ratio), 1), 1)
-    pieces = [slice(start, start + step) for start in range(0, max(len(regions), 1), step)]
+    pieces = [slice(start, start + step) for start in range(0, len(regions), step)]
     return torch.cat([_means(regions[piece], featmap, owner[piece], output, ratio) for piece in pieces])
+
+
+def _nothing(regions: Tensor, featmap: Tensor, output: Sequence[int]) -> Tensor:
+    """Zeros for all regions; part of the graph of both, so that their derivatives are zeros and not an error."""
+    zero = featmap.flatten()[:0].sum() + regions.flatten()[:0].sum().to(featmap.dtype)
+    return featmap.new_zeros(len(regions), featmap.shape[1], *output[::-1]) + zero
 
 
 def _means(regions: Tensor, featmap: Tensor, owner: Tensor, output: Sequence[int], ratio: Sequence[int]) -> Tensor:
     """Means ``(n, c, *output)`` of all regions with the same number of samples per bin."""
-    rank, size = len(output), tuple(featmap.shape[:1:-1])
+    rank, size = len(output), spatial_size(featmap, len(output))
     if 0 in ratio:
-        return featmap.new_zeros(len(regions), featmap.shape[1], *output[::-1])
+        return _nothing(regions, featmap, output)
     fine = tuple(side * count for side, count in zip(output, ratio, strict=True))
     coords = from_region(full(1, fine, regions.device, dtype=regions.dtype), regions)
     values = sample(coords.flatten(0, -2), featmap, batch_index=owner.repeat_interleave(coords[0, ..., 0].numel()))
@@ -70,7 +79,7 @@ def _owners(function: str, regions: Tensor, featmap: Tensor, batch_index: Tensor
     if batch_index is not None:
         check_tensor(function, "batch_index", batch_index)
     if batch_index is None:
-        if n_maps > 1:
+        if n_maps > 1 or n_maps < min(len(regions), 1):
             remedy = "Say which of the maps each region is in."
             raise ValueError(message(function, "batch_index", f"given for {n_maps} maps", None, remedy))
         return torch.zeros(len(regions), dtype=torch.long, device=regions.device)
@@ -143,13 +152,16 @@ def roi_align(
     check_interpolable(function, "featmap", featmap)
     check_device(function, "regions", regions.device, "featmap", featmap.device)
     output = _read_output(function, output_size, rank)
-    if sampling_ratio != -1:
-        check_count(function, "sampling_ratio", sampling_ratio)
+    if not is_int(sampling_ratio) or sampling_ratio != -1:
+        sampling_ratio = check_count(function, "sampling_ratio", sampling_ratio)
+    numbers = prod((len(regions), featmap.shape[1], *output))
+    check_memory(function, "output_size", numbers, featmap.dtype, featmap.device, output)
+    check_memory(function, "sampling_ratio", prod(output) * max(sampling_ratio, 1) ** rank, regions.dtype, regions.device, sampling_ratio)
     owner = _owners(function, regions, featmap, batch_index)
     if sampling_ratio > 0:
         return _pool(regions, featmap, owner, output, (sampling_ratio,) * rank)
-    bins = _bins(regions, featmap.shape[:1:-1], output)
-    result = featmap.new_zeros(len(regions), featmap.shape[1], *output[::-1])
+    bins = _bins(regions, spatial_size(featmap, rank), output)
+    result = _nothing(regions, featmap, output)
     for ratio in torch.unique(bins, dim=0):
         chosen = (bins == ratio).all(-1).nonzero().squeeze(-1).to(regions.device)
         result = result.index_copy(0, chosen, _pool(regions[chosen], featmap, owner[chosen], output, ratio.tolist()))

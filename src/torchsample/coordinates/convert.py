@@ -15,8 +15,7 @@ __all__ = ["from_unit", "inside", "normalize", "to_unit", "unnormalize"]
 def _sides(function: str, coord: Tensor, size: int | Sequence[int]) -> tuple[int, ...]:
     """One side per coordinate; an int stands for every axis and for coords of any shape."""
     if is_int(size):
-        check_count(function, "size", size)
-        return (size,)
+        return (check_count(function, "size", size),)
     sides = check_size(function, size)
     if coord.ndim == 0 or coord.shape[-1] != len(sides):
         wanted = f"as long as the last dimension of `coord`, which has shape {tuple(coord.shape)}"
@@ -57,8 +56,13 @@ def from_position(position: Tensor, side: int, align_corners: bool) -> Tensor:
 
 def _last_pixel(side: int, dtype: torch.dtype) -> float:
     """The largest number of a dtype that is not beyond the last pixel's centre: half precision would round that up."""
-    last = float(torch.tensor(side - 1, dtype=torch.float64).to(dtype))
-    return last if last <= side - 1 else float(torch.tensor(last * (1 - torch.finfo(dtype).eps / 2), dtype=torch.float64).to(dtype))
+    last = _rounded(side - 1, dtype)
+    return last if last <= side - 1 else _rounded(last * (1 - torch.finfo(dtype).eps / 2), dtype)
+
+
+def _rounded(number: float, dtype: torch.dtype) -> float:
+    """A number as a dtype holds it."""
+    return float(torch.tensor(number, dtype=torch.float64, device="cpu").to(dtype))
 
 
 def _arithmetic(function: str, coord: Tensor) -> tuple[Tensor, torch.dtype]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from .._checks import check_tensor, message
+from ..layout import spatial_size
 from .convert import check_coords
 
 __all__ = ["diagnose"]
@@ -81,7 +82,7 @@ def diagnose(coords: Tensor, featmap: Tensor) -> None:
         wanted = f"a map (*batch, c, *spatial) for {rank}-D coords"
         remedy = "The last dimension of coords is the rank of the map."
         raise ValueError(message(function, "featmap", wanted, f"shape {tuple(featmap.shape)}", remedy))
-    size = tuple(featmap.shape[-rank:][::-1])
+    size = spatial_size(featmap, rank)
     points = coords.detach().reshape(-1, rank).float()
     points = points[points.isfinite().all(-1)]
     found = list(_suspicions(points, size)) if len(points) else []

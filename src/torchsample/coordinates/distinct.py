@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
+
+from .uniform import pixels
 
 
 def _sort_rows(keys: Tensor, bound: int) -> tuple[Tensor, Tensor]:
@@ -45,19 +50,22 @@ def _shuffle(rows: int, population: int, device: torch.device | str | None, gene
     return _sort_rows(keys, 2**bits)[1]
 
 
-def distinct(rows: int, n_samples: int, population: int, device: torch.device | str | None, generator: torch.Generator | None) -> Tensor:
-    """Draw from ``range(population)`` without replacement, ``(rows, n_samples)``, in random order.
+def distinct(
+    rows: int, n_samples: int, size: Sequence[int], device: torch.device | str | None, generator: torch.Generator | None
+) -> Tensor:
+    """Draw numbers of the pixels of a map without replacement, ``(rows, n_samples)``, in random order.
 
     Most of a small population comes from a shuffle of all of it. From a large one, numbers are drawn with replacement and
     repeats are dropped until enough are left; the first ``n`` distinct ones of a sequence of independent uniform
     draws are a uniform draw without replacement, and the cost does not depend on the population.
     """
+    population = math.prod(size)
     if population < 4 * n_samples:
         return _shuffle(rows, population, device, generator)[:, :n_samples]
     draws = torch.empty((rows, 0), dtype=torch.int64, device=device)
     while True:
         spare = n_samples + n_samples // 4 + 8
-        fresh = torch.randint(population, (rows, spare), device=device, generator=generator)
+        fresh = pixels((rows, spare), size, device, generator)
         draws = torch.cat([draws, fresh], dim=-1)
         first = _first_occurrences(draws, population)
         rank = first.cumsum(-1)

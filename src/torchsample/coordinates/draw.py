@@ -8,12 +8,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .._checks import check_count, check_flag, check_map, check_size, message
+from .._checks import check_count, check_flag, check_map, check_memory, check_single_map, check_size, message
 from .._nobatch import with_nobatch
 from ..layout import tensor_to_size
-from .arguments import batch_shape, check_single_map, choose_device, coords_dtype, dtype_like
+from .arguments import batch_shape, choose_device, coords_dtype, dtype_like
 from .distinct import distinct
 from .pixels import axis_indices, pixel_centres
+from .uniform import pixels
 
 __all__ = ["rand", "rand_like", "randint", "randint_like"]
 
@@ -26,9 +27,24 @@ def _rand(
     generator: torch.Generator | None,
 ) -> Tensor:
     device = choose_device(function, device, generator)
+    check_memory(function, "n_samples", math.prod(shape), dtype, device, shape[-2])
     return torch.rand(shape, dtype=dtype, device=device, generator=generator).mul_(2).sub_(1)
 
 
+def _rand_nobatch(
+    n_samples: int,
+    dims: int = 2,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str | None = None,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """`rand` without a batch: coordinates ``(n_samples, dims)``."""
+    function = "ts.coord.rand.nobatch"
+    shape = check_count(function, "n_samples", n_samples), check_count(function, "dims", dims)
+    return _rand(function, shape, coords_dtype(function, dtype), device, generator)
+
+
+@with_nobatch(_rand_nobatch)
 def rand(
     batch: int,
     n_samples: int,
@@ -38,6 +54,8 @@ def rand(
     generator: torch.Generator | None = None,
 ) -> Tensor:
     """Draw coordinates uniformly from the whole map.
+
+    ``rand.nobatch(n_samples, ...)`` and ``batch=0`` leave the batch dimension out.
 
     Parameters
     ----------
@@ -72,15 +90,14 @@ def rand(
     """
     function = "ts.coord.rand"
     leading, dtype = batch_shape(function, batch), coords_dtype(function, dtype)
-    check_count(function, "n_samples", n_samples)
-    check_count(function, "dims", dims)
-    return _rand(function, (*leading, n_samples, dims), dtype, device, generator)
+    shape = check_count(function, "n_samples", n_samples), check_count(function, "dims", dims)
+    return _rand(function, (*leading, *shape), dtype, device, generator)
 
 
 def _rand_like_nobatch(n_samples: int, tensor: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """`rand_like` for a map ``(c, *spatial)``: coordinates ``(n_samples, d)``."""
     function = "ts.coord.rand_like.nobatch"
-    check_count(function, "n_samples", n_samples)
+    n_samples = check_count(function, "n_samples", n_samples)
     check_single_map(function, tensor)
     return _rand(function, (n_samples, tensor.ndim - 1), dtype_like(tensor), tensor.device, generator)
 
@@ -117,7 +134,7 @@ def rand_like(n_samples: int, tensor: Tensor, generator: torch.Generator | None 
     torch.Size([8, 4096, 2])
     """
     function = "ts.coord.rand_like"
-    check_count(function, "n_samples", n_samples)
+    n_samples = check_count(function, "n_samples", n_samples)
     check_map(function, "tensor", tensor)
     return _rand(function, (tensor.shape[0], n_samples, tensor.ndim - 2), dtype_like(tensor), tensor.device, generator)
 
@@ -133,7 +150,7 @@ def _randint(
     replace: bool,
     generator: torch.Generator | None,
 ) -> Tensor:
-    check_count(function, "n_samples", n_samples)
+    n_samples = check_count(function, "n_samples", n_samples)
     check_flag(function, "align_corners", align_corners)
     check_flag(function, "replace", replace)
     sides = check_size(function, size)
@@ -143,16 +160,32 @@ def _randint(
         raise ValueError(message(function, "size", "of at most 2**63 - 1 pixels", sides, remedy))
     device = choose_device(function, device, generator)
     rows = math.prod(shape)
+    check_memory(function, "n_samples", rows * n_samples * len(sides), torch.int64, device, n_samples)
     if replace:
-        index = torch.randint(population, (rows, n_samples), device=device, generator=generator)
+        index = pixels((rows, n_samples), sides, device, generator)
     elif n_samples > population:
         remedy = "Ask for fewer, or pass replace=True."
         raise IndexError(message(function, "n_samples", f"at most the {population} pixels of a map {sides}", n_samples, remedy))
     else:
-        index = distinct(rows, n_samples, population, device, generator)
+        index = distinct(rows, n_samples, sides, device, generator)
     return pixel_centres(axis_indices(index, sides), sides, dtype, align_corners).reshape(*shape, n_samples, len(sides))
 
 
+def _randint_nobatch(
+    n_samples: int,
+    size: Sequence[int],
+    device: torch.device | str | None = None,
+    align_corners: bool = False,
+    replace: bool = False,
+    generator: torch.Generator | None = None,
+    dtype: torch.dtype | None = None,
+) -> Tensor:
+    """`randint` without a batch: pixel centers ``(n_samples, d)``."""
+    function = "ts.coord.randint.nobatch"
+    return _randint(function, (), n_samples, size, coords_dtype(function, dtype), device, align_corners, replace, generator)
+
+
+@with_nobatch(_randint_nobatch)
 def randint(
     batch: int,
     n_samples: int,
@@ -163,7 +196,9 @@ def randint(
     generator: torch.Generator | None = None,
     dtype: torch.dtype | None = None,
 ) -> Tensor:
-    """Draw pixel centres uniformly.
+    """Draw pixel centers uniformly.
+
+    ``randint.nobatch(n_samples, size, ...)`` and ``batch=0`` leave the batch dimension out.
 
     Parameters
     ----------
@@ -187,7 +222,8 @@ def randint(
     Returns
     -------
     Tensor
-        Normalized coordinates ``(batch, n_samples, d)``; ``(n_samples, d)`` for ``batch=0``. Every pixel is equally likely.
+        Normalized coordinates ``(batch, n_samples, d)``; ``(n_samples, d)`` for ``batch=0``. Every pixel is
+        equally likely, to one part in ``2**31`` for sides up to ``2**31``.
 
     Raises
     ------
@@ -224,7 +260,7 @@ def _randint_like_nobatch(
     """`randint_like` for a map ``(c, *spatial)``: pixel centres ``(n_samples, d)``."""
     function = "ts.coord.randint_like.nobatch"
     check_single_map(function, tensor)
-    size = tensor_to_size(tensor.unsqueeze(0))
+    size = tensor_to_size.nobatch(tensor)
     return _randint(function, (), n_samples, size, dtype_like(tensor), tensor.device, align_corners, replace, generator)
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 import torch
 from torch import Tensor
 
-from .._checks import check_flag, check_map, check_size
+from .._checks import check_flag, check_map, check_memory, check_single_map, check_size
 from .._nobatch import with_nobatch
 from ..layout import tensor_to_size
-from .arguments import batch_shape, check_single_map, coords_dtype, dtype_like
+from .arguments import batch_shape, coords_dtype, dtype_like, read_device
 from .convert import arithmetic_dtype
 
 __all__ = ["full", "full_like"]
@@ -26,6 +27,8 @@ def _full(
 ) -> Tensor:
     sides = check_size(function, size)
     check_flag(function, "align_corners", align_corners)
+    device = read_device(function, device)
+    check_memory(function, "size", prod((*shape, *sides, len(sides))), dtype, device, sides)
     # 2 i - (side - 1) for every pixel i, over the extent: `from_position` of them all, where an aligned side of one pixel has the centre 0.
     axes = [
         torch.arange(1 - side, side, 2, dtype=arithmetic_dtype(dtype), device=device).div_(max(1, side - align_corners)).to(dtype)
@@ -105,7 +108,7 @@ def _full_like_nobatch(tensor: Tensor, align_corners: bool = False) -> Tensor:
     """`full_like` for a map ``(c, *spatial)``: ``(h, w, 2)``, ``(d, h, w, 3)``, ``(w, 1)``, ..."""
     function = "ts.coord.full_like.nobatch"
     check_single_map(function, tensor)
-    return _full(function, (), tensor_to_size(tensor.unsqueeze(0)), dtype_like(tensor), tensor.device, align_corners)
+    return _full(function, (), tensor_to_size.nobatch(tensor), dtype_like(tensor), tensor.device, align_corners)
 
 
 @with_nobatch(_full_like_nobatch)

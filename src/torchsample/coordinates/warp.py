@@ -3,26 +3,54 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 import torch
 from torch import Tensor
 
-from .._checks import check_flag, check_map, check_size, check_tensor, message
-from ..layout import tensor_to_size
+from .._checks import check_flag, check_floating, check_memory, check_size, check_tensor, message
+from .._nobatch import with_nobatch
+from ..layout import spatial_size
 from .arguments import dtype_like
 from .full import full
 
 __all__ = ["affine", "from_displacement", "from_row_col"]
 
 
-def _check_floating(function: str, argument: str, tensor: Tensor) -> None:
-    check_tensor(function, argument, tensor)
-    if not tensor.is_floating_point():
-        raise TypeError(message(function, argument, "a floating-point tensor", tensor.dtype, f"Convert it with {argument}.float()."))
+def _affine_nobatch(theta: Tensor, size: Sequence[int], align_corners: bool = False) -> Tensor:
+    """`affine` without a batch: one matrix ``(d, d + 1)``, coordinates ``(*spatial, d)``."""
+    function = "ts.coord.affine.nobatch"
+    check_floating(function, "theta", theta)
+    return _affine(function, theta.unsqueeze(0), size, align_corners).squeeze(0)
 
 
+def _affine(function: str, theta: Tensor, size: Sequence[int], align_corners: bool) -> Tensor:
+    check_floating(function, "theta", theta)
+    check_flag(function, "align_corners", align_corners)
+    sides = check_size(function, size)
+    rank = len(sides)
+    if theta.ndim != 3 or theta.shape[1:] != (rank, rank + 1):
+        batch = "" if function.endswith(".nobatch") else "b, "
+        wanted = f"of shape ({batch}{rank}, {rank + 1}) for the size {sides}"
+        got = f"shape {tuple(theta.shape) if batch else tuple(theta.shape[1:])}"
+        remedy = "Give one matrix per map, with the translation in its last column."
+        raise ValueError(message(function, "theta", wanted, got, remedy))
+    matrix = theta.to(torch.promote_types(theta.dtype, torch.float32))
+    check_memory(function, "size", prod((len(theta), *sides, rank)), matrix.dtype, matrix.device, sides)
+    grid = full(0, sides, theta.device, align_corners, matrix.dtype)
+    shape = (len(matrix), *[1] * rank, rank)
+    # Sums of products rather than a matrix product, which autocast would round to half precision.
+    coords = matrix[..., -1].reshape(shape)
+    for axis in range(rank):
+        coords = coords + grid[..., axis, None] * matrix[..., axis].reshape(shape)
+    return coords.to(theta.dtype)
+
+
+@with_nobatch(_affine_nobatch)
 def affine(theta: Tensor, size: Sequence[int], align_corners: bool = False) -> Tensor:
     """Make the coordinates at which an affine transformation reads a map.
+
+    ``affine.nobatch`` takes one matrix ``(d, d + 1)`` and gives ``(*spatial, d)``.
 
     Parameters
     ----------
@@ -59,39 +87,60 @@ def affine(theta: Tensor, size: Sequence[int], align_corners: bool = False) -> T
     tensor([[[[2., 4.],
               [1., 3.]]]])
     """
-    function = "ts.coord.affine"
-    _check_floating(function, "theta", theta)
+    return _affine("ts.coord.affine", theta, size, align_corners)
+
+
+def _displacement_rank(function: str, displacement: Tensor, n_batch: int) -> int:
+    """How many axes a field has: the most for which it has a channel each, behind so many batch dimensions at least."""
+    check_floating(function, "displacement", displacement)
+    most = displacement.ndim - 1 - n_batch
+    ranks = range(most, 0, -1) if n_batch else (most,)
+    for rank in ranks:
+        if rank > 0 and displacement.shape[-rank - 1] == rank:
+            return rank
+    wanted = f"a map ({'*batch, ' if n_batch else ''}d, *spatial), one channel per axis"
+    remedy = "Fields with the displacement last go through ts.feat_first."
+    if n_batch:
+        remedy += f" A field without a batch goes to {function}.nobatch."
+    raise ValueError(message(function, "displacement", wanted, f"shape {tuple(displacement.shape)}", remedy))
+
+
+def _from_displacement(function: str, displacement: Tensor, align_corners: bool, n_batch: int) -> Tensor:
+    rank = _displacement_rank(function, displacement, n_batch)
     check_flag(function, "align_corners", align_corners)
-    sides = check_size(function, size)
-    rank = len(sides)
-    if theta.ndim != 3 or theta.shape[1:] != (rank, rank + 1):
-        wanted = f"of shape (b, {rank}, {rank + 1}) for the size {sides}"
-        remedy = "Give one matrix per map, with the translation in its last column."
-        raise ValueError(message(function, "theta", wanted, f"shape {tuple(theta.shape)}", remedy))
-    matrix = theta.to(torch.promote_types(theta.dtype, torch.float32))
-    grid = full(0, sides, theta.device, align_corners, matrix.dtype)
-    shape = (len(matrix), *[1] * rank, rank)
-    # Sums of products rather than a matrix product, which autocast would round to half precision.
-    coords = matrix[..., -1].reshape(shape)
-    for axis in range(rank):
-        coords = coords + grid[..., axis, None] * matrix[..., axis].reshape(shape)
-    return coords.to(theta.dtype)
+    size, dtype = spatial_size(displacement, rank), dtype_like(displacement)
+    if min(size) < 1:
+        wanted, remedy = "at least one pixel wide along every axis", "There is nothing to sample in a map without pixels."
+        raise ValueError(message(function, "displacement", wanted, f"shape {tuple(displacement.shape)}", remedy))
+    grid = full(0, size, displacement.device, align_corners, dtype)
+    # A pixel is 2 / n wide; one pixel with its corners aligned has nowhere to go.
+    pixel = torch.tensor([2 / max(side - align_corners, 1) * (side > align_corners) for side in size], dtype=dtype, device=grid.device)
+    return grid + displacement.to(dtype).movedim(-rank - 1, -1) * pixel
 
 
+def _from_displacement_nobatch(displacement: Tensor, align_corners: bool = False) -> Tensor:
+    """`from_displacement` for a field ``(d, *spatial)``: coordinates ``(*spatial, d)``."""
+    return _from_displacement("ts.coord.from_displacement.nobatch", displacement, align_corners, 0)
+
+
+@with_nobatch(_from_displacement_nobatch)
 def from_displacement(displacement: Tensor, align_corners: bool = False) -> Tensor:
     """Convert a field of displacements in pixels, such as optical flow, to the coordinates that it points to.
+
+    ``from_displacement.nobatch`` takes a field ``(d, *spatial)``.
 
     Parameters
     ----------
     displacement : Tensor
-        ``(b, d, *spatial)``, floating-point: how far each pixel looks along ``(x, y, ...)``, in pixels.
+        ``(*batch, d, *spatial)`` with ``d`` spatial dimensions, floating-point: how far each pixel looks along ``(x, y, ...)``, in pixels.
+        A shape that can be read in several ways, as ``(2, 2, 1, 5)``, has the fewest batch dimensions.
     align_corners : bool, default: False
         What -1 and 1 are: the outer edges of the map or (``True``) the centres of its first and last pixels.
 
     Returns
     -------
     Tensor
-        Normalized coordinates ``(b, *spatial, d)`` of each pixel's place plus its displacement; float64 for double input, else float32.
+        Normalized coordinates ``(*batch, *spatial, d)`` of each pixel's place plus its displacement; float64 for double input, else float32.
 
     Raises
     ------
@@ -108,20 +157,7 @@ def from_displacement(displacement: Tensor, align_corners: bool = False) -> Tens
     >>> ts.sample(ts.coord.from_displacement(one_to_the_right), image, feat_last=False)
     tensor([[[2., 3., 3.]]])
     """
-    function = "ts.coord.from_displacement"
-    _check_floating(function, "displacement", displacement)
-    check_map(function, "displacement", displacement)
-    check_flag(function, "align_corners", align_corners)
-    size = tensor_to_size(displacement)
-    if displacement.shape[1] != len(size):
-        wanted = f"a map (b, {len(size)}, *spatial), one channel per axis"
-        remedy = "Fields with the displacement last go through ts.feat_first."
-        raise ValueError(message(function, "displacement", wanted, f"shape {tuple(displacement.shape)}", remedy))
-    dtype = dtype_like(displacement)
-    grid = full(0, size, displacement.device, align_corners, dtype)
-    # A pixel is 2 / n wide; one pixel with its corners aligned has nowhere to go.
-    pixel = torch.tensor([2 / max(side - align_corners, 1) * (side > align_corners) for side in size], dtype=dtype, device=grid.device)
-    return grid + displacement.to(dtype).movedim(1, -1) * pixel
+    return _from_displacement("ts.coord.from_displacement", displacement, align_corners, 1)
 
 
 def from_row_col(coords: Tensor) -> Tensor:

@@ -78,14 +78,14 @@ def _on_cuda(coords: Tensor, tensor: Tensor, axes: Sequence[Axis]) -> Choice | N
     return Choice("definition", reason) if reason else Choice("triton", "on a CUDA device")
 
 
-def choose(coords: Tensor, featmap: Tensor, batch: Sequence[Tensor], axes: Sequence[Axis]) -> Choice:
+def choose(coords: Tensor, featmap: Tensor, batch: Sequence[Tensor], axes: Sequence[Axis], in_order: bool) -> Choice:
     """How `interpolate` serves a call."""
     if choice := _on_cuda(coords, featmap, axes):
         return choice
     if reason := _only_by_definition(coords, featmap, axes):
         return Choice("definition", reason)
     points, n_batch = points_shape(coords, batch), len(batch)
-    if prod(featmap.shape[:n_batch]) > 1 and (batch[0].ndim == 1 or points[:n_batch] != featmap.shape[:n_batch]):
+    if prod(featmap.shape[:n_batch]) > 1 and not (in_order and points[:n_batch] == featmap.shape[:n_batch]):
         return Choice("table", "grid_sample takes points that belong to maps evenly and in order", Table())
     if reason := fast_grid.refuses(prod(points), featmap.shape[n_batch], coords.dtype, featmap.dtype, axes):
         return Choice("table", reason, Table())
@@ -114,9 +114,9 @@ def _owner(points: Sequence[int], batch: Sequence[Tensor], sizes: Sequence[int])
     return reference.count_maps(batch, sizes).to(torch.int32).expand(points).reshape(-1)
 
 
-def interpolate(coords: Tensor, featmap: Tensor, batch: Sequence[Tensor], axes: Sequence[Axis]) -> Tensor:
-    """`reference.interpolate`, by whom `choose` names."""
-    choice = choose(coords, featmap, batch, axes)
+def interpolate(coords: Tensor, featmap: Tensor, batch: Sequence[Tensor], axes: Sequence[Axis], in_order: bool = False) -> Tensor:
+    """`reference.interpolate`, by whom `choose` names; ``in_order`` if points belong to maps evenly and in order."""
+    choice = choose(coords, featmap, batch, axes, in_order)
     backend = choice.backend
     if choice.name == "triton":
         return fast_cuda.interpolate(coords, featmap, batch, axes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,12 +13,23 @@ from ..coordinates.convert import check_coords
 from ..interpolation.boundary import Boundary, get_boundaries
 from ..interpolation.kernels import Kernel, get_kernel
 from ..interpolation.reference import Axis, make_axes
+from ..layout import spatial_size
 
 Mode = Literal["nearest", "linear", "bilinear", "trilinear", "cubic", "bicubic", "tricubic", "bspline2", "bspline3", "bspline4", "bspline5"]
 PaddingName = Literal["zeros", "border", "reflection", "circular"]
 PaddingMode = PaddingName | Boundary | Sequence[PaddingName | Boundary]
-Place = tuple[int, tuple[Tensor, ...]]
-"""How many batch dimensions a result has, and per batch dimension of the map which one each point reads."""
+
+
+class Place(NamedTuple):
+    """Which maps points read."""
+
+    n_batch: int
+    """How many batch dimensions a result has."""
+    batch: tuple[Tensor, ...]
+    """Per batch dimension of the map, which one each point reads."""
+    in_order: bool = True
+    """Whether points belong to maps evenly and in order."""
+
 
 SHAPE_RULE = (
     "The last dimension of `coords` is the rank d; the map is (*batch, c, *spatial) with d spatial dimensions and at least one"
@@ -47,6 +58,13 @@ def check_interpolable(function: str, argument: str, tensor: Tensor) -> None:
         raise TypeError(message(function, argument, "floating-point or complex to be interpolated", tensor.dtype, remedy))
 
 
+def check_float8(function: str, argument: str, tensor: Tensor) -> None:
+    """Refuse floats of 8 bits and less, which PyTorch does not compute with."""
+    if tensor.is_floating_point() and tensor.dtype.itemsize < 2:
+        remedy = f"Convert them with {argument}.half()."
+        raise TypeError(message(function, argument, "of 16 bits or more if floating-point", tensor.dtype, remedy))
+
+
 def read_rule(
     function: str,
     coords: Tensor,
@@ -64,6 +82,7 @@ def read_rule(
     if coords.shape[-1] == 0:
         raise ValueError(message(function, "coords", "of shape (..., d), d at least 1", f"shape {tuple(coords.shape)}", SHAPE_RULE))
     check_tensor(function, "featmap", featmap)
+    check_float8(function, "featmap", featmap)
     check_device(function, "coords", coords.device, "featmap", featmap.device)
     rank = coords.shape[-1]
     boundaries = get_boundaries(function, padding_mode, rank)
@@ -71,7 +90,7 @@ def read_rule(
         check_interpolable(function, "featmap", featmap)
     if featmap.ndim <= rank:
         return make_axes((1,) * rank, kernel, boundaries, align_corners)
-    axes = make_axes(featmap.shape[-rank:][::-1], kernel, boundaries, align_corners)
+    axes = make_axes(spatial_size(featmap, rank), kernel, boundaries, align_corners)
     if not prefilter:
         axes = make_axes([axis.side - 2 * axis.margin for axis in axes], kernel, boundaries, align_corners)
     if min(axis.side for axis in axes) < 1:
@@ -86,8 +105,9 @@ def _batch_dims(function: str, coords: Tensor, featmap: Tensor) -> int:
     rank = coords.shape[-1]
     n_batch = featmap.ndim - 1 - rank
     if n_batch < 1:
-        wanted = f"at least {rank + 2}-dimensional for {rank}-D coords"
         remedy = f"{SHAPE_RULE} For a map without a batch there is {function}.nobatch."
+        remedy = _ask_whether_swapped(coords, featmap) or remedy
+        wanted = f"at least {rank + 2}-dimensional for {rank}-D coords"
         raise ValueError(message(function, "featmap", wanted, name_shapes(coords, featmap), remedy))
     if coords.ndim < n_batch + 2:
         wanted = f"at least {n_batch + 2}-dimensional, points and batch, for this map"
@@ -95,6 +115,13 @@ def _batch_dims(function: str, coords: Tensor, featmap: Tensor) -> int:
         raise ValueError(message(function, "coords", wanted, name_shapes(coords, featmap), remedy))
     check_broadcast(function, coords, featmap, n_batch)
     return n_batch
+
+
+def _ask_whether_swapped(coords: Tensor, featmap: Tensor) -> str | None:
+    """A remedy for arguments in the order of `grid_sample`, if shapes look like that."""
+    if 0 < featmap.shape[-1] <= 4 < coords.shape[-1] and featmap.is_floating_point():
+        return "Are the two swapped? Unlike in grid_sample, coords come first, and their last dimension is the rank."
+    return None
 
 
 def name_shapes(coords: Tensor, other: Tensor, name: str = "featmap") -> str:
@@ -138,12 +165,13 @@ def _check_batch_index(function: str, coords: Tensor, featmap: Tensor, batch_ind
         remedy = "Convert it with batch_index.long()."
         raise TypeError(message(function, "batch_index", "int64 or int32", batch_index.dtype, remedy))
     rank = coords.shape[-1]
-    if coords.ndim != 2 or featmap.ndim != rank + 2:
-        wanted = "(n, d) and featmap (b, c, *spatial) where batch_index is given"
+    if coords.ndim < 2 or featmap.ndim != rank + 2:
+        wanted = "(n, d) or (n, *points, d) and featmap (b, c, *spatial) where batch_index is given"
         raise ValueError(message(function, "coords", wanted, name_shapes(coords, featmap), "Leave batch_index out for points in batches."))
     if batch_index.shape != coords.shape[:1]:
-        wanted = f"of shape ({coords.shape[0]},), one map per point"
-        raise ValueError(message(function, "batch_index", wanted, f"shape {tuple(batch_index.shape)}", "Give each point its map."))
+        wanted = f"of shape ({coords.shape[0]},), one map for each of coords {tuple(coords.shape)}"
+        remedy = "Give each point, or each group of points (*points, d), its map."
+        raise ValueError(message(function, "batch_index", wanted, f"shape {tuple(batch_index.shape)}", remedy))
     check_device(function, "batch_index", batch_index.device, "featmap", featmap.device)
     check_map_numbers(function, batch_index, featmap.shape[0])
 
@@ -152,9 +180,10 @@ def place_batched(function: str, coords: Tensor, featmap: Tensor, batch_index: T
     """Check coords against a map with batch dimensions."""
     if batch_index is not None:
         _check_batch_index(function, coords, featmap, batch_index)
-        return 0, (batch_index.long(),)
+        n_points = coords.ndim - 2
+        return Place(min(n_points, 1), (batch_index.long().reshape(-1, *[1] * n_points),), in_order=False)
     n_batch = _batch_dims(function, coords, featmap)
-    return n_batch, map_indices(featmap.shape[:n_batch], coords.ndim - 1 - n_batch, coords.device)
+    return Place(n_batch, map_indices(featmap.shape[:n_batch], coords.ndim - 1 - n_batch, coords.device))
 
 
 def place_single(function: str, coords: Tensor, featmap: Tensor) -> Place:
@@ -163,8 +192,9 @@ def place_single(function: str, coords: Tensor, featmap: Tensor) -> Place:
     if featmap.ndim != rank + 1 or coords.ndim < 2:
         wanted = f"a map (c, *spatial) of {rank + 1} dimensions for {rank}-D coords (*points, {rank})"
         remedy = f"For a map with a batch there is {function.removesuffix('.nobatch')}."
+        remedy = _ask_whether_swapped(coords, featmap) or remedy
         raise ValueError(message(function, "featmap", wanted, name_shapes(coords, featmap), remedy))
-    return 0, ()
+    return Place(0, ())
 
 
 Placing = Callable[[Tensor, Tensor], Place]

@@ -24,7 +24,7 @@ def _sample_with_jacobian(
 ) -> tuple[Tensor, Tensor]:
     axes = read_rule(function, coords, featmap, mode, padding_mode, align_corners, prefilter)
     check_interpolable(function, "featmap", featmap)
-    _, batch = place(coords, featmap)
+    batch = place(coords, featmap).batch
     coefficients = reference.prefilter(featmap, axes) if prefilter else featmap
     values, jacobian = reference.interpolate_with_jacobian(coords, coefficients, batch, axes)
     return values.to(featmap.dtype).contiguous(), jacobian.to(featmap.dtype).contiguous()

@@ -9,6 +9,7 @@ from .._nobatch import with_nobatch
 from ..interpolation import reference
 from ..interpolation.boundary import get_boundaries
 from ..interpolation.kernels import Kernel, get_kernel
+from ..layout import spatial_size
 from .checks import Mode, PaddingMode, check_interpolable
 
 
@@ -17,7 +18,7 @@ def _prefilter(function: str, featmap: Tensor, rank: int, mode: str | Kernel, pa
     boundaries = get_boundaries(function, padding_mode, rank)
     check_flag(function, "align_corners", align_corners)
     check_interpolable(function, "featmap", featmap)
-    size = featmap.shape[-rank:][::-1]
+    size = spatial_size(featmap, rank)
     if min(size) < 1:
         remedy = "There is nothing to filter in a map without pixels."
         wanted = "at least one pixel wide along every axis"

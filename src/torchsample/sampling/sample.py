@@ -9,7 +9,8 @@ from typing import ParamSpec
 import torch
 from torch import Tensor
 
-from .._checks import check_flag, message
+from .._checks import check_flag, describe, is_int, message
+from .._eager import why_not_eager
 from .._nobatch import WithNobatch, with_nobatch
 from ..coordinates.convert import check_coords, inside
 from ..interpolation import dispatch, reference
@@ -28,24 +29,41 @@ def _read_fill(function: str, fill: Fill, like: Tensor) -> Tensor:
     wanted = f"a number that {like.dtype} can hold, or one for each of the {like.shape[-1]} channels"
     remedy = "Fill a label map with a label; leave it out to fill nothing."
     try:
-        colour = fill if isinstance(fill, Tensor) else torch.as_tensor(fill, dtype=torch.float64 if _has_fraction(fill) else None)
-        exact = colour.to(like.dtype)
-    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
-        raise TypeError(message(function, "fill", wanted, repr(fill), remedy)) from error
-    if not can_hold(like.dtype, colour.dtype):
-        raise TypeError(message(function, "fill", wanted, colour.dtype, remedy))
-    if colour.shape not in ((), like.shape[-1:]):
-        raise ValueError(message(function, "fill", wanted, f"shape {tuple(colour.shape)}", remedy))
-    if not isinstance(fill, Tensor) and not torch.compiler.is_compiling():
-        lost = (exact.to(colour.dtype) != colour) if not exact.is_floating_point() else exact.isinf() & colour.isfinite()
-        if not exact.is_complex() and bool(lost.any()):
-            raise ValueError(message(function, "fill", wanted, repr(fill), remedy))
+        color = fill if isinstance(fill, Tensor) else _as_tensor(fill, like.dtype)
+    except OverflowError as error:
+        raise ValueError(message(function, "fill", wanted, describe(fill), remedy)) from error
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(message(function, "fill", wanted, describe(fill), remedy)) from error
+    if not can_hold(like.dtype, color.dtype):
+        raise TypeError(message(function, "fill", wanted, color.dtype, remedy))
+    exact = color.to(like.dtype)
+    if color.shape not in ((), like.shape[-1:]):
+        raise ValueError(message(function, "fill", wanted, f"shape {tuple(color.shape)}", remedy))
+    if color.dtype != like.dtype and color.device.type == "cpu" and why_not_eager(color) is None and _loses(color, exact):
+        raise ValueError(message(function, "fill", wanted, describe(fill), remedy))
     return exact.to(like.device)
 
 
-def _has_fraction(fill: Fill) -> bool:
-    """Whether numbers are floats, which float32 would round before the map's dtype gets to see them."""
-    return isinstance(fill, float) or (isinstance(fill, Sequence) and any(isinstance(number, float) for number in fill))
+def _as_tensor(fill: float | Sequence[float], dtype: torch.dtype) -> Tensor:
+    """Numbers as a tensor on the CPU: labels in the dtype of the map, which may be wider than int64; floats in float64."""
+    numbers = fill if isinstance(fill, Sequence) else [fill]
+    if not (dtype.is_floating_point or dtype.is_complex or dtype == torch.bool) and all(map(is_int, numbers)):
+        limits = torch.iinfo(dtype)
+        if not all(limits.min <= number <= limits.max for number in numbers):
+            raise OverflowError
+        return torch.tensor(fill, dtype=dtype, device="cpu")
+    has_fraction = any(isinstance(number, float) for number in numbers)
+    return torch.as_tensor(fill, dtype=torch.float64 if has_fraction else None, device="cpu")
+
+
+def _loses(color: Tensor, exact: Tensor) -> bool:
+    """Whether a dtype cannot hold numbers: another label, or infinity in the place of a finite number."""
+    if exact.is_complex():
+        return False
+    lost = exact.isinf() & color.isfinite() if exact.is_floating_point() else exact.to(torch.int64) != color.to(torch.int64)
+    if exact.dtype == torch.uint64:
+        lost = color < 0
+    return bool(lost.any())
 
 
 def _fill(function: str, values: Tensor, coords: Tensor, fill: Fill) -> Tensor:
@@ -60,7 +78,7 @@ def _encode(function: str, encoder: Encoder, coords: Tensor, values: Tensor) -> 
     """The encoder's features of coords as given, shaped and typed to stand behind the sampled ones."""
     if not callable(encoder):
         remedy = "Pass a function or Module such as ts.encoding.Gamma()."
-        raise TypeError(message(function, "encoder", "a callable on coords", repr(encoder), remedy))
+        raise TypeError(message(function, "encoder", "a callable on coords", describe(encoder), remedy))
     encoded = encoder(coords)
     if not isinstance(encoded, Tensor) or encoded.ndim != coords.ndim or encoded.shape[:-1] != coords.shape[:-1]:
         got = f"shape {tuple(encoded.shape)}" if isinstance(encoded, Tensor) else type(encoded).__name__
@@ -91,9 +109,9 @@ def walk(
     """The walk of every name of `sample`: check, interpolate, fill, encode, put the features in their place."""
     axes = read_rule(function, coords, featmap, mode, padding_mode, align_corners, prefilter)
     check_flag(function, "feat_last", feat_last)
-    n_batch, batch = place(coords, featmap)
+    n_batch, batch, in_order = place(coords, featmap)
     coefficients = reference.prefilter(featmap, axes) if prefilter else featmap
-    values = dispatch.interpolate(coords, coefficients, batch, axes).to(featmap.dtype)
+    values = dispatch.interpolate(coords, coefficients, batch, axes, in_order).to(featmap.dtype)
     if fill is not None:
         values = _fill(function, values, coords, fill)
     if encoder is not None:

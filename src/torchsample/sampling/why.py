@@ -56,8 +56,8 @@ def _why(
     place: Placing,
 ) -> str:
     axes = read_rule(function, coords, featmap, mode, padding_mode, align_corners, True)
-    _, batch = place(coords, featmap)
-    choice = dispatch.choose(coords, featmap, batch, axes)
+    _, batch, in_order = place(coords, featmap)
+    choice = dispatch.choose(coords, featmap, batch, axes, in_order)
     return "\n".join([f"{choice.name}: {choice.why}.", *_hints(coords, featmap, batch, axes, choice)])
 
 
