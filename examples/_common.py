@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import math
-import os
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -18,6 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image, ImageOps
 from torch import Tensor
+
+from _files import check_writable, write_beside
 
 # Left, top, right and bottom of the part of a photograph that is shown enlarged: above the middle, where faces are.
 DETAIL = 0.28, 0.08, 0.62, 0.42
@@ -99,13 +98,8 @@ def two_rows(columns: int, aspect: float) -> tuple[Figure, np.ndarray]:
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write beside the file and rename, so that nobody ever finds a half-written picture."""
-    partial = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
-        figure.savefig(partial)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    """Write a picture, whole or not at all."""
+    write_beside(path, figure.savefig)
     print(f"Saved {path}")
 
 
@@ -150,15 +144,6 @@ def usable_device(text: str) -> torch.device:
         reason = str(error).splitlines()[0]
         raise argparse.ArgumentTypeError(f"cannot use the device {text!r}: {reason}") from None
     return device
-
-
-def check_writable(path: Path) -> None:
-    """Raise an OSError where a file cannot be written; its folder is made, since it would be a pity to fail after the work."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.is_dir():
-        raise IsADirectoryError(errno.EISDIR, "it is a folder")
-    with tempfile.TemporaryFile(dir=path.parent):
-        pass
 
 
 def output_path(text: str, endings: Sequence[str] = ()) -> Path:

@@ -13,7 +13,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,9 @@ from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
-from _common import between, check_writable
+from _checkpoint import fill, fill_optimizer, read_checkpoint, write_checkpoint
+from _common import between
+from _files import claim
 
 
 @dataclass(frozen=True)
@@ -72,34 +74,6 @@ def team(device: torch.device) -> Iterator[Team]:
         distributed.destroy_process_group()
 
 
-def write_beside(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file under another name in its folder and rename it, so that nobody ever finds half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
-        write(partial)
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """What `Trainer` saved; a file that is none ends the program with one line."""
-    try:
-        saved = torch.load(path, map_location="cpu", weights_only=True)
-        if not {"model", "settings", "step", "spent"} <= set(saved):
-            raise KeyError
-    except FileNotFoundError:
-        raise SystemExit(f"error: there is no checkpoint {path}; make one with the subcommand train") from None
-    except OSError as error:
-        raise SystemExit(f"error: cannot read the checkpoint {path}: {error.strerror}") from None
-    except Exception:  # PyTorch's loader raises errors of many kinds for damaged files, and gives advice that is not for this.
-        raise SystemExit(f"error: cannot read the checkpoint {path}: it is damaged, or of another program or version") from None
-    return dict(saved)
-
-
 @dataclass
 class Trainer:
     """Adam with a rate that rises and falls once, a progress bar, and checkpoints."""
@@ -121,36 +95,69 @@ class Trainer:
         self._joined = self.team.join(self.model)
         groups = [{"params": list(self.model.parameters())}] if self.groups is None else list(self.groups(self.model, self.settings["lr"]))
         self._optimizer = torch.optim.Adam(groups, lr=self.settings["lr"])
-        self._schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self._optimizer,
-            max_lr=[group["lr"] for group in self._optimizer.param_groups],
-            total_steps=self.settings["steps"],
-            pct_start=self._rise(),
-        )
+        self._rates = [group["lr"] for group in self._optimizer.param_groups]
+        self.settings = dict(self.settings)
         self.step, self.spent, self._stopping = 0, 0.0, False
+        self._schedule = self._make_schedule()
         if self.checkpoint is not None and self.team.leads:
-            try:
-                check_writable(self.checkpoint)
-            except OSError as error:
-                raise SystemExit(f"error: cannot write the checkpoint {self.checkpoint}: {error.strerror}") from None
+            claim(self.checkpoint)
 
-    def _rise(self) -> float:
-        """The share of the steps in which the rate rises: a tenth, but PyTorch divides by zero where that is a single step."""
-        return 0.1 if self.settings["steps"] != 10 else 0.2
+    def _make_schedule(self) -> torch.optim.lr_scheduler.OneCycleLR:
+        """The learning rate from this step on, which depends on nothing but the step and the number of steps."""
+        # It rises in a tenth of the steps; PyTorch divides by zero where that is a single step.
+        rise = 0.1 if self.settings["steps"] != 10 else 0.2
+        return torch.optim.lr_scheduler.OneCycleLR(
+            self._optimizer, max_lr=self._rates, total_steps=self.settings["steps"], pct_start=rise, last_epoch=self.step - 1
+        )
 
-    def resume(self) -> None:
-        """Go on where the checkpoint is, if there is one."""
+    def resume(self, prolong: bool = False) -> None:
+        """Go on where the checkpoint is, if there is one; with ``prolong``, also if it is of a run of another number of steps."""
         if self.checkpoint is None or not self.checkpoint.exists():
             return
-        saved = read_checkpoint(self.checkpoint)
-        other = {key: (saved["settings"].get(key), value) for key, value in self.settings.items() if saved["settings"].get(key) != value}
-        if other:
-            differences = ", ".join(f"{key} {there} there and {here} here" for key, (there, here) in other.items())
-            raise SystemExit(f"error: {self.checkpoint} is of another run: {differences}. Remove it, or train with --restart.")
-        self.model.load_state_dict(saved["model"])
-        self._optimizer.load_state_dict(saved["optimizer"])
-        self._schedule.load_state_dict(saved["schedule"])
+        saved = read_checkpoint(self.checkpoint, self.settings["program"])
+        self._compare(saved["settings"], ("steps", "prolonged") if prolong else ())
+        fill(self.model, saved["model"], self.checkpoint)
+        fill_optimizer(self._optimizer, saved["optimizer"], self.checkpoint)
+        if prolong:
+            self._prolong(saved)
         self.step, self.spent = saved["step"], saved["spent"]
+        if self.step < self.settings["steps"]:
+            self._schedule = self._make_schedule()
+        elif prolong:
+            self._say(f"{self.checkpoint} has all {self.step} steps already; more --steps prolong the training, --restart begins anew")
+
+    def _prolong(self, saved: dict[str, Any]) -> None:
+        """Go on to another number of steps than the checkpoint's, and write down where it changed."""
+        here, there, done = self.settings["steps"], saved["settings"]["steps"], saved["step"]
+        changes = saved["settings"].get("prolonged", [])
+        if here != there:
+            if here <= done:
+                raise SystemExit(
+                    f"error: {self.checkpoint} has {done} steps of training already, and this command asks for {here};"
+                    f" pass --steps {max(there, done + 1)}, or train with --restart"
+                )
+            changes = [*changes, f"at step {done} of {there}"]
+            self._say(
+                f"{self.checkpoint} has {done} of {there} steps; from here on, the learning rate is that of a run of {here} steps"
+                f" (the result is not that of {here} steps from the start)"
+            )
+        if changes:
+            self.settings["prolonged"] = changes
+
+    def _compare(self, saved: dict[str, Any], free: Collection[str]) -> None:
+        """End the program if the checkpoint is of another run, in other than the settings that are free."""
+        none = object()
+        values = {name: (saved.get(name, none), self.settings.get(name, none)) for name in self.settings | saved if name not in free}
+        other = {name: pair for name, pair in values.items() if type(pair[0]) is not type(pair[1]) or pair[0] != pair[1]}
+        if other:
+            shown = {name: ["nothing" if value is none else _short(value) for value in pair] for name, pair in other.items()}
+            differences = ", ".join(f"{name} {there} there and {here} here" for name, (there, here) in shown.items())
+            raise SystemExit(f"error: {self.checkpoint} is of another run: {differences}. Remove it, or train with --restart.")
+
+    def _say(self, line: str) -> None:
+        """Say it once, however many processes there are."""
+        if self.team.leads:
+            print(line, flush=True)
 
     def _check(self, *numbers: Tensor) -> None:
         """End the program where training has failed; the last checkpoint is from before."""
@@ -158,18 +165,11 @@ class Trainer:
             raise SystemExit(f"error: at step {self.step} the training gave NaN or infinite numbers; lower --lr. Nothing of it was saved.")
 
     def _save(self) -> None:
-        self._check(*self.model.parameters())
-        if self.checkpoint is None or not self.team.leads:
-            return
-        state = {
-            "model": self.model.state_dict(),
-            "optimizer": self._optimizer.state_dict(),
-            "schedule": self._schedule.state_dict(),
-            "step": self.step,
-            "spent": self.spent,
-            "settings": self.settings,
-        }
-        write_beside(self.checkpoint, lambda path: torch.save(state, path))
+        weights, moments = self.model.state_dict(), self._optimizer.state_dict()["state"]
+        self._check(*weights.values(), *(tensor for each in moments.values() for tensor in each.values()))
+        if self.checkpoint is not None and self.team.leads:
+            fields = {"model": weights, "optimizer": moments, "settings": self.settings, "step": self.step, "spent": self.spent}
+            write_checkpoint(self.checkpoint, fields)
 
     @contextlib.contextmanager
     def _interruptible(self) -> Iterator[None]:
@@ -190,6 +190,9 @@ class Trainer:
 
     def run(self, loss_of: Callable[[nn.Module, torch.Generator, Team], tuple[Tensor, dict[str, Tensor]]]) -> None:
         """Train to the end; ``loss_of`` gives the loss of this process's share of a batch, and numbers to show."""
+        if self.step == self.settings["steps"]:
+            self.model.eval()
+            return
         self.model.train()
         bar = tqdm(total=self.settings["steps"], initial=self.step, desc="training", disable=not self.team.leads)
         begun, saved = time.monotonic() - self.spent, time.monotonic()
@@ -212,10 +215,17 @@ class Trainer:
                     self._save()
                     saved = time.monotonic()
                 if self._stopping:
-                    bar.write(f"stopped at step {self.step}" + ("; the same command goes on from there" if self.checkpoint else ""))
+                    where = "; the same command goes on from there, without --restart" if self.checkpoint else ""
+                    bar.write(f"stopped at step {self.step}{where}")
                     raise KeyboardInterrupt
         self._save()
         self.model.eval()
+
+
+def _short(value: object) -> str:
+    """A setting in one short line."""
+    text = " ".join(str(value).split())
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def add_training_arguments(
@@ -224,8 +234,8 @@ def add_training_arguments(
     """The options of the subcommand train; without a default, the program has one of its own for each kind of run."""
     add = parser.add_argument
     own = "(default: %(default)s)" if steps is not None else "(default: one for each kind of run)"
-    add("--steps", type=whole(1), default=steps, help=f"training steps {own}")
+    add("--steps", type=whole(1), default=steps, help=f"training steps; more than a checkpoint has prolong its training {own}")
     add("--batch", type=whole(1), default=batch, help=f"samples per step, of all processes together {own}")
-    add("--lr", type=between(0), default=lr, help=f"largest learning rate {own}")
+    add("--lr", type=between(0, 1e30), default=lr, help=f"largest learning rate {own}")
     add("--restart", action="store_true", help="start anew, even if there is a checkpoint to go on from")
     add("--checkpoint", type=Path, default=checkpoint, metavar="FILE", help="written now and then (default: %(default)s)")

@@ -31,12 +31,13 @@ from _common import (
     two_rows,
     whole,
 )
+from _program import ending_in_one_line, how_started
 
 TRAINING = ("chelsea", "coffee", "rocket", "stereo_motorcycle")
 EXAMPLES = """examples:
-  python feature_map.py                                try it on the astronaut, about a minute on two CPU cores
-  python feature_map.py cat.jpg --output out/cat.png   try it on your own photograph
-  python feature_map.py --steps 5000 --device cuda
+  {command}                                try it on the astronaut, about a minute on two CPU cores
+  {command} cat.jpg --output out/cat.png   try it on your own photograph
+  {command} --steps 5000 --device cuda
 """
 
 
@@ -109,7 +110,9 @@ def draw(small: Tensor, bilinear: Tensor, learned: Tensor, truth: Tensor, output
 
 
 def parse_arguments() -> tuple[argparse.ArgumentParser, argparse.Namespace]:
-    parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
+    command, _ = how_started()
+    style = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog=command, description=__doc__, epilog=EXAMPLES.format(command=command), formatter_class=style)
     add = parser.add_argument
     add("image", nargs="?", type=Path, metavar="IMAGE", help="photograph to predict (default: the astronaut that comes with scikit-image)")
     add("--size", type=whole(1, 300), default=256, help="side in pixels of the square that is predicted (default: %(default)s)")
@@ -137,8 +140,8 @@ def choose_side(parser: argparse.ArgumentParser, photo: Image.Image, args: argpa
     return side
 
 
-def main() -> None:
-    parser, args = parse_arguments()
+def learn(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """The model learns from four photographs, and predicts the fifth."""
     photo = open_photo(parser, args.image, default="astronaut")
     side = choose_side(parser, photo, args)
     prepare(args)
@@ -149,6 +152,12 @@ def main() -> None:
     small = F.avg_pool2d(truth, args.scale)
     bilinear = ts.feat_first(ts.sample(ts.coord.full_like(truth), small))
     draw(small, bilinear, predict(model, truth, small), truth, args.output)
+
+
+def main() -> None:
+    parser, args = parse_arguments()
+    with ending_in_one_line(parser):
+        learn(parser, args)
 
 
 if __name__ == "__main__":

@@ -20,11 +20,12 @@ from tqdm import tqdm
 
 import torchsample as ts
 from _common import add_common_arguments, frame_detail, open_photo, prepare, psnr, save_figure, show, show_detail, to_map, two_rows, whole
+from _program import ending_in_one_line, how_started
 
 EXAMPLES = """examples:
-  python fit_image.py                                  the default photograph, about a minute on two CPU cores
-  python fit_image.py cat.jpg --output out/cat.png     your own photograph
-  python fit_image.py --size 256 --steps 6000 --order 6 --device cuda
+  {command}                                  the default photograph, about a minute on two CPU cores
+  {command} cat.jpg --output out/cat.png     your own photograph
+  {command} --size 256 --steps 6000 --order 6 --device cuda
 """
 
 # Pixels rendered at a time: the memory that the network needs does not grow with the picture.
@@ -32,7 +33,9 @@ CHUNK = 2**15
 
 
 def parse_arguments() -> tuple[argparse.ArgumentParser, argparse.Namespace]:
-    parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
+    command, _ = how_started()
+    style = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog=command, description=__doc__, epilog=EXAMPLES.format(command=command), formatter_class=style)
     add = parser.add_argument
     add("image", nargs="?", type=Path, metavar="IMAGE", help="photograph to learn (default: the astronaut that comes with scikit-image)")
     add("--size", type=whole(1), default=128, help="longest side in pixels of the photograph in training (default: %(default)s)")
@@ -113,8 +116,8 @@ def draw_row(cells: Iterable[Axes], truth: tuple[str, Tensor], renderings: dict[
             show(cell, picture, f"{label}\n{size}{values.get(label, '')}")
 
 
-def main() -> None:
-    parser, args = parse_arguments()
+def learn(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """Both networks learn the photograph, and are drawn side by side."""
     photo = open_photo(parser, args.image, default="astronaut")
     image = to_map(shrink(photo, args.size))
     size = ts.tensor_to_size(image)
@@ -131,6 +134,12 @@ def main() -> None:
     draw_row(axes[1], enlarge(photo, image, large_size), large, enlarged=True)
     frame_detail(axes[0, 0], image)
     save_figure(figure, args.output)
+
+
+def main() -> None:
+    parser, args = parse_arguments()
+    with ending_in_one_line(parser):
+        learn(parser, args)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import importlib
 import itertools
 import json
 import math
+import os
 import signal
 import subprocess
 import sys
@@ -65,9 +66,10 @@ def fit(example, folder, field, checkpoint=None, restart=False, **changes):
 
 def run(cwd: Path, *arguments: object, processes: int = 1, status: int = 0) -> subprocess.CompletedProcess:
     launcher = ["-m", "torch.distributed.run", "--nproc-per-node", str(processes)] if processes > 1 else []
-    command = [sys.executable, *launcher, "-m", "nerf", *map(str, arguments)]
-    environment = {"PYTHONPATH": str(EXAMPLES), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"}
-    result = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    command = [sys.executable, *launcher, str(EXAMPLES / "nerf"), *map(str, arguments)]
+    result = subprocess.run(
+        command, cwd=cwd, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=300, check=False
+    )
     assert result.returncode == status, result.stderr
     return result
 
@@ -110,6 +112,7 @@ def test_the_same_seed_gives_the_same_field_wherever_it_was_interrupted(example,
     assert torch.equal(first.colour, second.colour)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("field", ["voxels", "nerf"])
 def test_a_field_learns_the_ball(example, folder, field):
     """Far better than a white picture, on views that it has not seen."""
@@ -125,6 +128,7 @@ def test_a_field_learns_the_ball(example, folder, field):
     assert found["ssim"] > 0.6
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("example")
 @pytest.mark.parametrize("field", SMALL)
 def test_two_processes_learn_what_one_does(folder, tmp_path, field):
@@ -137,29 +141,16 @@ def test_two_processes_learn_what_one_does(folder, tmp_path, field):
         torch.testing.assert_close(one[name], two[name], rtol=1e-2, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("example")
 @pytest.mark.parametrize("field", ["voxels", "nerf"])
 def test_training_that_fails_says_so_and_saves_nothing(folder, tmp_path, field):
-    options = ["--field", field, "--steps", 20, "--batch", 64, "--lr", 1e18, "--checkpoint", "v.pt"]
+    options = ["--field", field, "--steps", 20, "--batch", 64, "--lr", 1e29, "--checkpoint", "v.pt"]
     result = run(tmp_path, "train", folder, *options, status=2)
     (line,) = [line for line in result.stderr.splitlines() if "error" in line]
     assert "NaN" in line
     assert "Traceback" not in result.stderr
     assert list(tmp_path.glob("*.pt")) == list(tmp_path.glob(".*.pt")) == []
-
-
-def test_a_checkpoint_survives_being_killed_while_it_is_written(example, folder, tmp_path):
-    fit(example, folder, "voxels", tmp_path / "v.pt")
-    before = (tmp_path / "v.pt").read_bytes()
-    program = (
-        "import os, signal, sys, torch; sys.path.insert(0, sys.argv[1]); import _training; from pathlib import Path\n"
-        "def write(path): path.write_bytes(b'half'); os.kill(os.getpid(), signal.SIGKILL)\n"
-        "_training.write_beside(Path(sys.argv[2]), write)"
-    )
-    result = subprocess.run([sys.executable, "-c", program, str(EXAMPLES), str(tmp_path / "v.pt")], timeout=100, check=False)
-    assert result.returncode == -signal.SIGKILL
-    assert (tmp_path / "v.pt").read_bytes() == before
-    fit(example, folder, "voxels", tmp_path / "v.pt")
 
 
 def test_make_data_photographs_a_mesh(example, tmp_path):
@@ -168,7 +159,7 @@ def test_make_data_photographs_a_mesh(example, tmp_path):
 
     trimesh.creation.icosphere(subdivisions=5, radius=3.0).apply_translation([1, 2, 3]).export(tmp_path / "ball.ply")
     args = (
-        example("__main__")
+        example("commands")
         .make_parser()
         .parse_args(["make-data", str(tmp_path / "ball.ply"), "--views", "4", "--size", "32", "-o", str(tmp_path / "made")])
     )
@@ -221,11 +212,12 @@ def test_up_is_told_by_the_file_or_the_user(example, tmp_path):
     np.testing.assert_allclose(heights, [0.225, 0.9, 0.225], rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("example")
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_training_goes_on_where_it_was(folder, tmp_path, how):
-    command = [sys.executable, "-m", "nerf", "train", str(folder), "--steps", "100000", "--batch", "64", "--checkpoint", "v.pt"]
-    environment = {"PYTHONPATH": str(EXAMPLES), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(EXAMPLES / "nerf"), "train", str(folder), "--steps", "100000", "--batch", "64", "--checkpoint", "v.pt"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
     with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE) as training:
         shown = b""
         while b"PSNR=" not in shown:
@@ -233,14 +225,15 @@ def test_an_interrupted_training_goes_on_where_it_was(folder, tmp_path, how):
         training.send_signal(how)
         said = b"".join(training.communicate(timeout=100)).decode()
     step = torch.load(tmp_path / "v.pt", weights_only=True)["step"]
-    assert f"stopped at step {step}; the same command goes on from there" in said
+    assert f"stopped at step {step}; the same command goes on from there, without --restart" in said
+    assert said.endswith("interrupted; nothing half-written is left\n")
     assert step >= 10
-    assert training.returncode == 1
+    assert training.returncode == 130
 
 
 def test_a_checkpoint_that_cannot_be_written_is_named_at_once(example, folder, tmp_path):
     (tmp_path / "v.pt").mkdir()
-    with pytest.raises(SystemExit, match=r"cannot write the checkpoint .*v.pt: it is a folder"):
+    with pytest.raises(SystemExit, match=r"cannot write .*v.pt: it is a folder"):
         fit(example, folder, "voxels", tmp_path / "v.pt")
 
 
@@ -377,7 +370,7 @@ def test_bad_folders_are_named(example, folder, how, reason):
 
 def test_views_and_turntables_are_written_whole(example, folder, tmp_path):
     fit(example, folder, "voxels", tmp_path / "ball.pt")
-    program = example("__main__")
+    program = example("commands")
     for name, size in (("view.png", (16, 16)), ("turn.gif", (16, 16))):
         arguments = ["render", "--checkpoint", tmp_path / "ball.pt", "-o", tmp_path / "out" / name, "--size", 16, "--frames", 3]
         args = program.make_parser().parse_args(list(map(str, arguments)))
@@ -406,7 +399,7 @@ def test_evaluate_saves_the_table_and_goes_on(example, folder, tmp_path, capsys,
         "--results",
         tmp_path / "r.json",
     ]
-    args = example("__main__").make_parser().parse_args(list(map(str, arguments)))
+    args = example("commands").make_parser().parse_args(list(map(str, arguments)))
     args.call(args)
     rows = json.loads((tmp_path / "r.json").read_text())["rows"]
     assert set(rows) == {"voxel grid", "NeRF", "NeRF, a quarter of the views"}
@@ -454,7 +447,7 @@ def test_greys_of_sixteen_bits_are_scaled(example, tmp_path):
 )
 def test_bad_options_are_explained(example, arguments, reason, capsys):
     with pytest.raises(SystemExit) as stop:
-        example("__main__").make_parser().parse_args(arguments)
+        example("commands").make_parser().parse_args(arguments)
     assert stop.value.code == 2
     assert reason in capsys.readouterr().err
 
@@ -462,5 +455,5 @@ def test_bad_options_are_explained(example, arguments, reason, capsys):
 def test_help_teaches(example, capsys):
     for arguments in (["--help"], *([command, "--help"] for command in ("make-data", "train", "render", "evaluate", "picture"))):
         with pytest.raises(SystemExit):
-            example("__main__").make_parser().parse_args(arguments)
+            example("commands").make_parser().parse_args(arguments)
         assert "default" in capsys.readouterr().out or arguments == ["--help"]

@@ -15,7 +15,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from _common import save_figure
-from _training import write_beside
+from _files import claim, write_beside
 from torchsample.render import Rendering
 
 from .data import read_views
@@ -53,8 +53,9 @@ def render(args: argparse.Namespace) -> None:
         write_beside(args.output, lambda path: iio.imwrite(path, np.stack(frames), duration=1000 / 15, loop=0))
         print(f"Saved {args.output}, {len(frames)} frames")
         return
-    found = view(math.radians(args.angle), progress=True)
     depth = args.output.with_name(f"{args.output.stem}-depth{args.output.suffix}")
+    claim(depth)
+    found = view(math.radians(args.angle), progress=True)
     write_beside(args.output, lambda path: Image.fromarray(to_bytes(found.colour)).save(path))
     write_beside(depth, lambda path: Image.fromarray(to_bytes(shade(found.depth, found.opacity))).save(path))
     print(f"Saved {args.output} and {depth}")

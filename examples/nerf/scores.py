@@ -19,12 +19,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 import torchsample as ts
+from _checkpoint import read_checkpoint
 from _common import psnr
-from _training import read_checkpoint, write_beside
+from _files import claim, write_beside
 
 from .data import Views, read_views
 from .rendering import Radiance, render_view
-from .training import fit, load, make_settings
+from .training import PROGRAM, fit, load, make_settings
 
 RUNS: dict[str, dict[str, Any]] = {
     "voxel grid": {"field": "voxels"},
@@ -76,7 +77,7 @@ def _row(args: argparse.Namespace, name: str, views: Views, test: Views) -> dict
     seeds = {}
     for seed in args.seeds:
         model = _train_one(args, name, seed, views)
-        saved = read_checkpoint(run_path(args.runs, name, seed))
+        saved = read_checkpoint(run_path(args.runs, name, seed), PROGRAM)
         seeds[str(seed)] = measure(model, test) | {"train_seconds": saved["spent"]}
     settings = saved["settings"] | {"data": args.data.name, "seed": args.seeds}
     return {"settings": settings, "seeds": seeds} | ({"paper": PAPER[name]} if name in PAPER else {})
@@ -120,6 +121,7 @@ def evaluate(args: argparse.Namespace) -> None:
         found = measure(model, test)
         print(f"PSNR {found['psnr']:.2f} dB, SSIM {found['ssim']:.3f}, {found['seconds_per_view']:.2f} s per view of {len(test.images)}")
         return
+    claim(args.results)
     views, test = (read_views(args.data, part, args.bound) for part in ("train", "test"))
     result: dict[str, Any] = describe(args) | {"rows": {}}
     for name in args.only or RUNS:

@@ -11,12 +11,14 @@ import torch
 from torch import Tensor, nn
 
 import torchsample as ts
-from _training import Team, Trainer, read_checkpoint, team
+from _checkpoint import load_model
+from _training import Team, Trainer, team
 
 from .data import Views, read_views
 from .fields import parameter_groups
 from .rendering import SHARDS, Radiance, cast
 
+PROGRAM = "nerf"
 DEFAULTS: dict[str, dict[str, Any]] = {
     "nerf": {"steps": 600, "batch": 512, "lr": 2e-3, "samples": 32, "fine_samples": 32, "order": 6, "width": 96},
     "voxels": {"steps": 300, "batch": 4096, "lr": 5e-3, "samples": 96, "side": 64, "channels": 7, "cells": 48},
@@ -27,7 +29,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 
 def make_settings(field: str, photos: Views, **changes: Any) -> dict[str, Any]:
     """All that a run depends on."""
-    return {"field": field, "seed": 0, "views": None} | DEFAULTS[field] | photos.describe() | changes
+    return {"program": PROGRAM, "field": field, "seed": 0, "views": None} | DEFAULTS[field] | photos.describe() | changes
 
 
 def _draw(views: Views, batch: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -47,8 +49,10 @@ def _check_aim(views: Views) -> None:
         )
 
 
-def fit(settings: dict[str, Any], views: Views, device: torch.device, checkpoint: Path | None, restart: bool) -> Radiance:
-    """Train a field, or go on with the training that a checkpoint has."""
+def fit(
+    settings: dict[str, Any], views: Views, device: torch.device, checkpoint: Path | None, restart: bool, prolong: bool = False
+) -> Radiance:
+    """Train a field, or go on with the training that a checkpoint has; with ``prolong``, to another number of steps as well."""
     views = views if settings["views"] is None else views.some(settings["views"])
     _check_aim(views)
     photos = views.images.movedim(-1, 1)
@@ -72,7 +76,7 @@ def fit(settings: dict[str, Any], views: Views, device: torch.device, checkpoint
             return torch.stack(errors).sum(), {"PSNR": -10 * errors[-1].detach().log10()}
 
         if not restart:
-            trainer.resume()
+            trainer.resume(prolong)
         trainer.run(loss_of)
     return model
 
@@ -81,17 +85,17 @@ def train(args: argparse.Namespace) -> None:
     """The subcommand."""
     changes = {name: getattr(args, name) for name in ("steps", "batch", "lr", "views") if getattr(args, name) is not None}
     views = read_views(args.data, "train", args.bound)
-    fit(make_settings(args.field, views, seed=args.seed, **changes), views, args.device, args.checkpoint, args.restart)
+    fit(make_settings(args.field, views, seed=args.seed, **changes), views, args.device, args.checkpoint, args.restart, prolong=True)
     if os.environ.get("RANK", "0") == "0":
-        print(f"Saved {args.checkpoint}")
+        print(f"Ready: {args.checkpoint}")
 
 
 def load(path: Path, device: torch.device) -> Radiance:
     """The field of a checkpoint, ready to use."""
-    saved = read_checkpoint(path)
-    try:
-        model = Radiance(saved["settings"])
-        model.load_state_dict(saved["model"])
-    except (KeyError, RuntimeError, TypeError) as error:
-        raise SystemExit(f"error: {path} is no checkpoint of this program: {str(error).splitlines()[0]}") from None
-    return model.to(device).eval()
+    return load_model(path, PROGRAM, Radiance, _example_of).to(device)
+
+
+def _example_of(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings of the same field, of the types that they must have."""
+    scene = {"seed": 0, "bound": 1.0, "background": 1.0, "radius": 4.0, "fov": 0.7}
+    return DEFAULTS[settings["field"]] | scene

@@ -14,7 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from _common import to_rgb
-from _training import write_beside
+from _files import write_beside
 
 TILE = 64  # Pixels of the picture; a mask that is eight times finer has 512.
 TEST_SHARE = 5  # One of five pictures is kept for the test.

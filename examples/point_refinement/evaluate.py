@@ -18,7 +18,8 @@ import torch
 from tqdm import tqdm
 
 import torchsample as ts
-from _training import Team, write_beside
+from _files import claim, write_beside
+from _training import Team
 
 from . import ways
 from .data import TILE, Pair, cut, load
@@ -76,7 +77,7 @@ class Runs:
         path = self.args.runs / f"{head}-{strategy}-seed{seed}-{digest}.pt"
         tqdm.write(f"{head} head, {strategy} points, seed {seed}: {path}", file=sys.stderr)
         train(self.pairs, settings, Team(0, 1, self.args.device), path)
-        return read_model(path, self.args.device)[0]
+        return read_model(path, self.args.device)
 
 
 def compare(runs: Runs, tiles: list[Pair], seeds: list[int]) -> dict[str, dict[str, list[Measured]]]:
@@ -166,6 +167,7 @@ def describe(args: argparse.Namespace, runs: Runs, tiles: list[Pair]) -> dict[st
 
 def evaluate(args: argparse.Namespace) -> None:
     """Train what is missing, measure, save and print."""
+    claim(args.results)
     pairs, test = load(args.data, args.cache)
     tiles = cut(test)
     runs = Runs(args, pairs)

@@ -10,8 +10,10 @@ import torch
 from torch import Tensor, nn
 
 import torchsample as ts
-from _training import read_checkpoint
+from _checkpoint import load_model
 
+PROGRAM = "point_refinement"
+CHANNELS = 16
 STRIDE = 4  # Pixels of the picture in each pixel of the coarse prediction, along each axis.
 STEPS = 5  # Doublings: from 16 x 16 to 512 x 512, for a tile of 64 x 64.
 FINER = 2**STEPS // STRIDE  # The last step's resolution, in that of the picture.
@@ -24,7 +26,7 @@ Maps = tuple[Tensor, Tensor]
 class Refiner(nn.Module):
     """What both heads have in common: features as fine as the picture, and a coarse prediction."""
 
-    def __init__(self, channels: int = 16) -> None:
+    def __init__(self, channels: int = CHANNELS) -> None:
         super().__init__()
         c = channels
         self.fine = nn.Sequential(nn.Conv2d(3, c, 3, padding=1), nn.ReLU(), nn.Conv2d(c, c, 3, padding=1), nn.ReLU())
@@ -63,7 +65,7 @@ class Refiner(nn.Module):
 class PointRefiner(Refiner):
     """PointRend: an MLP looks at fine features and at the coarse prediction, both sampled at a point."""
 
-    def __init__(self, channels: int = 16) -> None:
+    def __init__(self, channels: int = CHANNELS) -> None:
         super().__init__(channels)
         self.head = ts.models.MLP(channels + 1, 64, 64, 1)
 
@@ -77,7 +79,7 @@ class PointRefiner(Refiner):
 class DenseRefiner(Refiner):
     """The rival: convolutions look at the same features at every pixel of the picture; points in between are interpolated."""
 
-    def __init__(self, channels: int = 16) -> None:
+    def __init__(self, channels: int = CHANNELS) -> None:
         super().__init__(channels)
         c = channels + 1
         # With as many multiply-adds for the 64 x 64 pixels of a tile as the MLP has for the points of PointRend.
@@ -96,14 +98,13 @@ class DenseRefiner(Refiner):
 HEADS: dict[str, type[Refiner]] = {"points": PointRefiner, "dense": DenseRefiner}
 
 
-def read_model(path: Path, device: torch.device) -> tuple[Refiner, dict[str, Any]]:
-    """A trained model and its settings, out of a checkpoint."""
-    saved = read_checkpoint(path)
-    if saved["settings"].get("program") != "point_refinement":
-        raise SystemExit(f"error: the checkpoint {path} is of another example")
-    model = HEADS[saved["settings"]["head"]](saved["settings"]["channels"])
-    model.load_state_dict(saved["model"])
-    return model.to(device).eval(), saved["settings"]
+def read_model(path: Path, device: torch.device) -> Refiner:
+    """The network of a checkpoint, ready to use."""
+    return load_model(path, PROGRAM, _build, lambda _: {"head": "points", "channels": CHANNELS}).to(device)
+
+
+def _build(settings: dict[str, Any]) -> Refiner:
+    return HEADS[settings["head"]](settings["channels"])
 
 
 def multiply_adds(run: Callable[[], object], model: nn.Module) -> int:

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from _training import write_beside
+from _files import write_beside
 
 from .data import TILE, open_picture
 from .model import FINER, HALO, POINTS, STRIDE, Refiner

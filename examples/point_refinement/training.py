@@ -13,11 +13,10 @@ import torchsample as ts
 from _training import Team, Trainer
 
 from .data import TILE, Pair, window
-from .model import HEADS, STRIDE, Refiner
+from .model import CHANNELS, HEADS, PROGRAM, STRIDE, Refiner
 
 # Oversampling, and the share of the points that are chosen for their uncertainty.
 STRATEGIES = {"uniform": (1.0, 0.0), "mild": (3.0, 0.75), "heavy": (10.0, 1.0)}
-CHANNELS = 16
 POINTS = 14**2
 CROP = 48  # Of the 64 pixels of a tile, so that no tile is seen twice in the same way.
 STEPS, BATCH, RATE = 1200, 16, 3e-3
@@ -26,7 +25,7 @@ STEPS, BATCH, RATE = 1200, 16, 3e-3
 def settings_of(seed: int, strategy: str, data: str, head: str = "points", **others: Any) -> dict[str, Any]:
     """All that a run depends on."""
     defaults = {"steps": STEPS, "batch": BATCH, "lr": RATE, "points": POINTS, "crop": CROP, "channels": CHANNELS}
-    run = {"program": "point_refinement", "seed": seed, "strategy": strategy, "data": data, "head": head}
+    run = {"program": PROGRAM, "seed": seed, "strategy": strategy, "data": data, "head": head}
     return {**run, **defaults, **others}
 
 
@@ -90,14 +89,16 @@ def make_loss(pairs: list[Pair], settings: dict[str, Any]) -> Any:
     return loss_of
 
 
-def train(pairs: list[Pair], settings: dict[str, Any], team: Team, checkpoint: Path | None, restart: bool = False) -> Refiner:
-    """A trained model; goes on where the checkpoint is, unless it is to start anew."""
+def train(
+    pairs: list[Pair], settings: dict[str, Any], team: Team, checkpoint: Path | None, restart: bool = False, prolong: bool = False
+) -> Refiner:
+    """A trained model; goes on where the checkpoint is, unless it is to start anew; with ``prolong``, to other numbers of steps."""
     if settings["crop"] % STRIDE or settings["crop"] > TILE:
         raise SystemExit(f"error: --crop must be a multiple of {STRIDE} of at most {TILE}, not {settings['crop']}")
     torch.manual_seed(settings["seed"])
     model = HEADS[settings["head"]](settings["channels"])
     trainer = Trainer(model, team, settings, checkpoint)
     if not restart:
-        trainer.resume()
+        trainer.resume(prolong)
     trainer.run(make_loss(pairs, settings))
     return model

@@ -20,12 +20,13 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 import torchsample as ts
+from _checkpoint import read_checkpoint
 from _common import psnr, to_map
-from _training import read_checkpoint, write_beside
+from _files import claim, write_beside
 
 from .data import find_photos, shrink
 from .model import Liif
-from .training import fit, load, make_settings
+from .training import PROGRAM, fit, load, make_settings
 
 SCALES = 2, 3, 4, 6, 8
 METHODS = "LIIF", "bicubic (Pillow)", "bicubic (torch)"
@@ -129,7 +130,7 @@ def _ablate(args: argparse.Namespace, photos: dict[str, Image.Image]) -> dict[st
             settings = make_settings(args, list(training), seed=seed, **changes)
             checkpoint = args.runs / f"{variant.replace(' ', '_')}-{seed}.pt"
             print(f"{variant}, seed {seed}", file=sys.stderr)
-            model = fit(settings, training, args.device, checkpoint, restart=False)
+            model = fit(settings, training, args.device, checkpoint, args.restart)
             scores = measure(model, photos)
             runs.setdefault(variant, {})[str(seed)] = [_gain(scores, scale, "bicubic (Pillow)") for scale in SCALES]
     return {"steps": args.steps, "batch": args.batch, "lr": args.lr, "runs": runs}
@@ -145,6 +146,19 @@ def describe() -> dict[str, Any]:
     }
 
 
+def _earlier(path: Path) -> dict[str, Any]:
+    """What a file of results has already: one command writes the scores, another one the ablation."""
+    if not path.exists():
+        return {}
+    try:
+        found = json.loads(path.read_text())
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise SystemExit(f"error: {path} holds no results; remove it, or pass --results")
+    return found
+
+
 def _save(path: Path, result: dict[str, Any]) -> None:
     write_beside(path, lambda partial: partial.write_text(json.dumps(result, indent=1) + "\n"))
     print(f"Saved {path}")
@@ -152,14 +166,15 @@ def _save(path: Path, result: dict[str, Any]) -> None:
 
 def evaluate(args: argparse.Namespace) -> None:
     """The subcommand."""
+    claim(args.results)
+    result = _earlier(args.results)
     photos = find_photos(args.data, "test")
-    result: dict[str, Any] = json.loads(args.results.read_text()) if args.results.exists() else {}
     if args.ablation:
         result["ablation"] = _ablate(args, photos) | describe()
         print(ablation_table(result))
     else:
         model, start = load(args.checkpoint, args.device), time.perf_counter()
-        saved = read_checkpoint(args.checkpoint)
+        saved = read_checkpoint(args.checkpoint, PROGRAM)
         result["scores"] = measure(model, photos)
         result["run"] = describe() | {"settings": saved["settings"], "step": saved["step"], "seconds": time.perf_counter() - start}
         print(table(result))

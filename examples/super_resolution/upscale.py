@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 import torchsample as ts
 from _common import to_map
-from _training import write_beside
+from _files import claim, write_beside
 
 from .data import open_picture, to_bytes
 from .model import Liif
@@ -103,6 +103,7 @@ def upscale(args: argparse.Namespace) -> None:
         raise SystemExit(f"error: a result of {size[0]} x {size[1]} pixels is written piece by piece, as TIFF: pass -o {output.stem}.tif")
     if output.suffix.lower() not in Image.registered_extensions():
         raise SystemExit(f"error: {output} must end as a picture does, .png or .tif")
+    claim(output)
     tiles = Tiles(model, photo, size, args.device)
     with watch_memory() as most:
         write_beside(output, lambda path: _write(path, tiles, size, args.tile))
