@@ -108,7 +108,11 @@ def test_row_col_reverses():
         (lambda: ts.coord.affine(torch.eye(2), (4, 4)), ValueError, r"ts\.coord\.affine: `theta` must be of shape \(b, 2, 3\)"),
         (lambda: ts.coord.affine(torch.zeros(1, 2, 3).long(), (4, 4)), TypeError, r"ts\.coord\.affine: `theta` must be a floating"),
         (lambda: ts.coord.affine(torch.zeros(1, 2, 3), (4, 0)), ValueError, r"ts\.coord\.affine: `size` must be"),
-        (lambda: ts.coord.from_displacement(torch.zeros(1, 3, 4, 4)), ValueError, r"`displacement` must be a map \(\*batch, d, \*spatial\)"),
+        (
+            lambda: ts.coord.from_displacement(torch.zeros(1, 3, 4, 4)),
+            ValueError,
+            r"`displacement` must be a map \(\*batch, d, \*spatial\)",
+        ),
         (lambda: ts.coord.from_displacement(torch.zeros(1, 2, 4, 4).int()), TypeError, "`displacement` must be a floating"),
         (lambda: ts.coord.from_row_col([1, 2]), TypeError, "`coords` must be a torch.Tensor"),
         (lambda: ts.coord.from_row_col(torch.tensor(1)), ValueError, "`coords` must be of shape"),

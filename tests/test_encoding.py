@@ -198,7 +198,7 @@ class TestNearestPixel(EncodingContract):
         return ts.encoding.nearest_pixel(coords, self.sizes[: coords.shape[-1]] if getattr(coords, "shape", ()) else (7, 4))
 
     def printed(self):
-        return "NearestPixel(size=(7, 4), align_corners=False)"
+        return "NearestPixel(size=(7, 4), align_corners=False, relative_to='coord')"
 
     def test_dtype(self):
         """A coordinate in half precision may lie in another pixel: only the dtype is compared."""
@@ -214,13 +214,22 @@ class TestNearestPixel(EncodingContract):
             for x, side, got in zip(point, (7, 4), offset, strict=True):
                 position = (x + 1) / 2 * (side - 1) if align_corners else ((x + 1) * side - 1) / 2
                 centre = min(range(side), key=lambda pixel: abs(pixel - position))
-                assert got == pytest.approx(2 * (position - centre), abs=1e-12)
+                assert got == pytest.approx(2 * (centre - position), abs=1e-12)
                 assert -1 <= got <= 1
+        turned = ts.encoding.nearest_pixel(coords, (7, 4), align_corners, relative_to="pixel")
+        assert torch.equal(turned, encoded * torch.tensor([1.0, 1.0, -1.0, -1.0]))
+        module = ts.encoding.NearestPixel((7, 4), align_corners, relative_to="pixel")
+        assert torch.equal(module(coords), turned)
+
+    def test_is_that_of_release_0_1(self):
+        """Twice the pixel's center minus the coordinate, in pixels: what that release's own test expects, and its checkpoints."""
+        coords = ts.coord.normalize(torch.tensor([[1.75, 2.25]]), (4, 4))
+        assert_close(ts.encoding.nearest_pixel(coords, (4, 4))[..., 2:], torch.tensor([[0.5, -0.5]]))
 
     def test_sign_edges_and_ties(self):
-        """Coordinate minus centre; the last pixel at the very edge; the even pixel in the middle between two."""
+        """Center minus coordinate; the last pixel at the very edge; the even pixel in the middle between two."""
         encoded = ts.encoding.nearest_pixel(torch.tensor([[1.0], [-1.0], [0.0], [0.5], [1.5], [0.3]]), (4,))[:, 1]
-        assert_close(encoded, torch.tensor([1.0, -1.0, -1.0, 1.0, 3.0, 0.2]), rtol=0, atol=1e-6)
+        assert_close(encoded, torch.tensor([-1.0, 1.0, 1.0, -1.0, -3.0, -0.2]), rtol=0, atol=1e-6)
 
     def test_wrong_size(self):
         for build in (ts.encoding.NearestPixel, lambda size: ts.encoding.nearest_pixel(torch.zeros(1, 2), size)):
@@ -228,6 +237,9 @@ class TestNearestPixel(EncodingContract):
                 build((4, 0))
             with pytest.raises(TypeError, match="`size` must be a sequence of positive ints"):
                 build(4)
+        for build in (ts.encoding.NearestPixel, lambda size, **options: ts.encoding.nearest_pixel(torch.zeros(1, 2), size, **options)):
+            with pytest.raises(ValueError, match="`relative_to` must be one of 'coord', 'pixel', got 'centre'"):
+                build((4, 4), relative_to="centre")
         with pytest.raises(ValueError, match="`size` must be as long as the last dimension"):
             ts.encoding.nearest_pixel(torch.zeros(1, 2), (4, 4, 4))
         with pytest.raises(ValueError, match="`size` must be as long as the last dimension"):

@@ -188,10 +188,10 @@ def test_cell_may_be_numbers():
 
 
 def test_size_one_is_the_nearest_cell():
-    """LIIF without its ensemble; offsets as `nearest_pixel` encodes them."""
+    """LIIF without its ensemble; offsets as `nearest_pixel` encodes them relative to the pixel."""
     featmap, coords = torch.randn(2, 3, 5, 4, dtype=torch.float64), ts.coord.rand(2, 30, dtype=torch.float64)
     network = ts.models.MLP(5, 8, 2).double()
-    offsets = ts.encoding.nearest_pixel(coords, (4, 5))[..., 2:]
+    offsets = ts.encoding.nearest_pixel(coords, (4, 5), relative_to="pixel")[..., 2:]
     expected = network(torch.cat([ts.sample(coords, featmap, "nearest"), offsets], -1))
     assert_close(ts.local_ensemble(network, coords, featmap, size=1), expected, rtol=1e-12, atol=1e-12)
 

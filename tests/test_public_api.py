@@ -116,7 +116,7 @@ def sources():
 def test_every_parameter_is_used():
     """Apart from those that implement an interface: methods, and the stubs of overloads."""
     for path, tree in sources():
-        methods = {id(f) for c in ast.walk(tree) if isinstance(c, ast.ClassDef) for f in c.body}
+        methods = {id(f) for c in ast.walk(tree) if isinstance(c, ast.ClassDef) for f in ast.walk(c)}
         for function in ast.walk(tree):
             if isinstance(function, ast.FunctionDef) and id(function) not in methods:
                 if any(isinstance(d, ast.Name) and d.id == "overload" for d in function.decorator_list):

@@ -248,8 +248,8 @@ CASES = {
     ),
     "nearest_pixel's sign": (
         ts.encoding.nearest_pixel,
-        "2 * (position - position.round().clamp(0, side - 1))",
-        "2 * (position.round().clamp(0, side - 1) - position)",
+        "scale * (position.round().clamp(0, side - 1) - position)",
+        "scale * (position - position.round().clamp(0, side - 1))",
         lambda: encoding_tests.TestNearestPixel().test_values(False),
     ),
     "nearest_pixel beyond the map": (

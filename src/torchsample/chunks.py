@@ -15,11 +15,14 @@ from torch import Tensor
 from ._checks import check_callable, check_count, check_flag, check_size, check_tensor, is_int, message
 from .coordinates.convert import check_coords
 from .coordinates.full import full
+from .sampling.checks import can_hold, is_label
 
 __all__ = ["chunked", "tiled"]
 
 Progress = bool | Callable[[Iterable[Any]], Iterable[Any]]
 _Item = TypeVar("_Item")
+_Answer = TypeVar("_Answer")
+_Array = TypeVar("_Array")
 
 
 def _follow(function: str, items: Sequence[_Item], progress: Progress) -> Iterable[_Item]:
@@ -106,7 +109,9 @@ class _Collector:
         return torch.cat(self._pieces, self._dim) if self._whole is None else self._whole
 
 
-def chunked(fn: Callable[[Tensor], Any], coords: Tensor, chunk_size: int = 65536, batch_dims: int = 1, progress: Progress = False) -> Any:
+def chunked(
+    fn: Callable[[Tensor], _Answer], coords: Tensor, chunk_size: int = 65536, batch_dims: int = 1, progress: Progress = False
+) -> _Answer:
     """Ask a coordinate network for many points, some at a time, in bounded memory.
 
     Parameters
@@ -154,8 +159,8 @@ def chunked(fn: Callable[[Tensor], Any], coords: Tensor, chunk_size: int = 65536
     function = "ts.chunked"
     check_callable(function, "fn", fn, "on coords", "Pass a network, or a function that samples maps and applies one.")
     check_coords(function, coords)
-    check_count(function, "chunk_size", chunk_size)
-    check_count(function, "batch_dims", batch_dims, minimum=0)
+    chunk_size = check_count(function, "chunk_size", chunk_size)
+    batch_dims = check_count(function, "batch_dims", batch_dims, minimum=0)
     if coords.ndim < batch_dims + 2:
         wanted = f"(*batch, *points, d) with {batch_dims} batch dimension(s) and at least one point dimension"
         raise ValueError(message(function, "coords", wanted, f"shape {tuple(coords.shape)}", "Say how many are batch with batch_dims=."))
@@ -175,7 +180,9 @@ def chunked(fn: Callable[[Tensor], Any], coords: Tensor, chunk_size: int = 65536
         for collector, leaf in zip(collectors, leaves, strict=True):
             collector.add(leaf)
     wholes = (collector.finish() for collector in collectors)
-    return _rebuild(answer, iter([whole.reshape(*whole.shape[:batch_dims], *points, *whole.shape[batch_dims + 1 :]) for whole in wholes]))
+    shaped = [whole.reshape(*whole.shape[:batch_dims], *points, *whole.shape[batch_dims + 1 :]) for whole in wholes]
+    rebuilt: _Answer = _rebuild(answer, iter(shaped))
+    return rebuilt
 
 
 def _tile_slices(size: Sequence[int], tile: Sequence[int]) -> list[tuple[slice, ...]]:
@@ -198,22 +205,46 @@ def _to_numpy(values: Tensor) -> Any:
     return (values.float() if values.dtype == torch.bfloat16 else values).cpu().numpy()
 
 
+def _dtype_of(out: object) -> torch.dtype | None:
+    """The dtype of an array or tensor in PyTorch's terms, None where PyTorch has none."""
+    dtype = getattr(out, "dtype", None)
+    if isinstance(dtype, torch.dtype):
+        return dtype
+    found = getattr(torch, str(getattr(dtype, "name", dtype)), None)
+    return found if isinstance(found, torch.dtype) else None
+
+
+def _check_fits(function: str, values: Tensor, target: torch.dtype | None) -> None:
+    """Refuse numbers that an array would truncate: fractions in ints, complex ones in floats, labels beyond the range."""
+    if target is None or values.dtype == target or values.numel() == 0:
+        return
+    wanted = f"a callable whose numbers an array of {target} can hold"
+    if not can_hold(target, values.dtype):
+        remedy = "Convert them, (255 * values).round().clamp(0, 255).to(torch.uint8) for values from 0 to 1."
+        raise TypeError(message(function, "fn", wanted, values.dtype, remedy))
+    if is_label(target) and is_label(values.dtype):
+        low, high = (int(bound) for bound in values.to(torch.int64).aminmax())
+        limits = torch.iinfo(target)
+        if low < limits.min or high > limits.max:
+            raise ValueError(message(function, "fn", wanted, f"numbers from {low} to {high}", "Make `out` of a wider dtype."))
+
+
 def tiled(
     fn: Callable[[Tensor], Tensor],
     size: Sequence[int],
-    out: Any,
+    out: _Array,
     tile_size: int | Sequence[int] = 256,
     device: torch.device | str | None = None,
     align_corners: bool = False,
     progress: Progress = False,
-) -> Any:
+) -> _Array:
     """Ask for every pixel of a map that may be larger than memory, tile by tile, and write it to an array.
 
     Parameters
     ----------
     fn : callable
-        From coordinates ``(1, *tile, d)`` of pixel centres to values ``(1, *tile, ...)``, already of the array's dtype or one that it
-        casts.
+        From coordinates ``(1, *tile, d)`` of pixel centers to values ``(1, *tile, ...)`` of the array's dtype, or one that it can hold:
+        numbers with fractions do not go into an array of ints.
     size : sequence of int
         ``(w, h, ...)`` of the map.
     out : array
@@ -238,7 +269,7 @@ def tiled(
     ValueError
         If ``out`` does not have the sides of ``size``, or ``fn`` gives another shape than its tile's.
     TypeError
-        If ``size`` or ``tile_size`` does not consist of ints.
+        If ``size`` or ``tile_size`` does not consist of ints, or ``fn`` gives numbers that ``out`` would truncate.
     ModuleNotFoundError
         For ``progress=True`` without ``tqdm``.
 
@@ -256,7 +287,7 @@ def tiled(
     tile = check_size(function, (tile_size,) * len(sides) if is_int(tile_size) else tile_size, "tile_size")
     if len(tile) != len(sides):
         raise ValueError(message(function, "tile_size", f"an int, or {len(sides)} for the size {sides}", tile, "The order is (w, h, ...)."))
-    if not hasattr(out, "shape"):
+    if not hasattr(out, "shape") or not hasattr(out, "__setitem__"):
         remedy = "Make it with numpy.memmap, numpy.empty or torch.empty."
         raise TypeError(message(function, "out", "an array or a tensor", type(out).__name__, remedy))
     if tuple(out.shape[: len(sides)]) != sides[::-1]:
@@ -265,6 +296,7 @@ def tiled(
             message(function, "out", wanted, f"shape {tuple(out.shape)}", "Sizes are (w, h, ...), arrays (..., h, w, channels).")
         )
     axes = [full(0, (side,), device, align_corners).squeeze(-1) for side in sides]
+    target = _dtype_of(out)
     for place in _follow(function, _tile_slices(sides, tile), progress):
         coords = _tile_coords(place, axes)
         values = fn(coords)
@@ -274,5 +306,6 @@ def tiled(
             wanted = f"a callable from coords {tuple(coords.shape)} to a tensor {shape}"
             remedy = "Keep the tile's dimensions, and give as many channels as `out` has."
             raise ValueError(message(function, "fn", wanted, f"shape {tuple(values.shape)}", remedy))
+        _check_fits(function, values, target)
         out[place] = values[0].detach() if isinstance(out, Tensor) else _to_numpy(values[0].detach())
     return out

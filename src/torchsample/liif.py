@@ -173,7 +173,7 @@ def local_ensemble(
     return _local_ensemble(function, fn, coords, featmap, cell, size, unfold, align_corners, place)
 
 
-def hoist(first: nn.Linear, rest: Head, featmap: Tensor, unfold: int = 1) -> tuple[Tensor, Head]:
+def hoist(first: nn.Module, rest: Head, featmap: Tensor, unfold: int = 1) -> tuple[Tensor, Head]:
     """Apply the first layer of a network to the whole map instead of at every query.
 
     ``ts.local_ensemble(fn, coords, hoisted, cell)`` then gives what ``ts.local_ensemble(nn.Sequential(first, rest), coords, featmap,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from .._checks import check_count
+from .._checks import check_count, check_memory
 
 
 class Encoding(nn.Module, ABC):
@@ -24,6 +25,10 @@ class Encoding(nn.Module, ABC):
     >>> ts.models.MLP(encoder.out_features(dim=2), 64, 3)[0]
     Linear(in_features=16, out_features=64, bias=True)
     """
+
+    if TYPE_CHECKING:
+        # What `nn.Module` declares as a callable of anything.
+        def __call__(self, coords: Tensor) -> Tensor: ...
 
     @abstractmethod
     def forward(self, coords: Tensor) -> Tensor:
@@ -47,7 +52,9 @@ class Encoding(nn.Module, ABC):
         ValueError, TypeError
             If ``dim`` is not a positive int, or the encoding is for another number of coordinates.
         """
-        check_count(f"ts.encoding.{type(self).__name__}.out_features", "dim", dim)
+        function = f"ts.encoding.{type(self).__name__}.out_features"
+        dim = check_count(function, "dim", dim)
+        check_memory(function, "dim", dim, torch.int64, None, dim)
         # No point is enough to see how wide the result is.
         tensors = (*self.parameters(), *self.buffers())
         like = next((tensor for tensor in tensors if tensor.is_floating_point()), torch.empty(0))

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from .._checks import check_flag, check_size, message
+from .._checks import check_choice, check_flag, check_size, message
 from ..coordinates.convert import arithmetic_dtype, check_coords, to_position
 from .base import Encoding
 
 
-def nearest_pixel(coords: Tensor, size: Sequence[int], align_corners: bool = False) -> Tensor:
+Relative = Literal["coord", "pixel"]
+_SIGNS = {"coord": 2, "pixel": -2}
+
+
+def nearest_pixel(coords: Tensor, size: Sequence[int], align_corners: bool = False, relative_to: Relative = "coord") -> Tensor:
     """Encode coordinates as themselves and their offset from the nearest pixel centre.
 
     Parameters
@@ -22,7 +27,10 @@ def nearest_pixel(coords: Tensor, size: Sequence[int], align_corners: bool = Fal
     size : sequence of int
         ``(w, h, ...)`` of the map whose pixels count.
     align_corners : bool, default: False
-        What -1 and 1 are: the outer edges of the map or (``True``) the centres of its first and last pixels.
+        What -1 and 1 are: the outer edges of the map or (``True``) the centers of its first and last pixels.
+    relative_to : {"coord", "pixel"}, default: "coord"
+        ``"coord"``: the pixel's center minus the coordinate, as in release 0.1 and its checkpoints. ``"pixel"``: the coordinate minus the
+        pixel's center, as in LIIF (Chen et al., 2021) and CRM (Shen et al., 2022), and as the offsets of `neighborhood`.
 
     Returns
     -------
@@ -32,22 +40,20 @@ def nearest_pixel(coords: Tensor, size: Sequence[int], align_corners: bool = Fal
     Raises
     ------
     ValueError
-        If ``size`` is not positive or does not have one side per coordinate.
+        If ``size`` is not positive or does not have one side per coordinate, or ``relative_to`` is not known.
     TypeError
         If ``coords`` is not a floating-point tensor.
 
     Notes
     -----
-    The offset is twice the coordinate's pixel position minus that of the pixel: from -1 at the pixel's lower edge to 1 at its
-    upper edge, positive where the coordinate is the larger one, as in LIIF (Chen et al., 2021) and CRM (Shen et al.,
-    2022). Halfway between two pixels, the even one counts. The pixel is clamped to the map, so coordinates outside of it get
-    offsets beyond ``[-1, 1]``.
+    The offset is twice the difference of the two in pixels: from -1 to 1 between the pixel's edges. Halfway between two pixels, the even
+    one counts. The pixel is clamped to the map, so coordinates outside of it get offsets beyond ``[-1, 1]``.
 
     Examples
     --------
     >>> import torch, torchsample as ts
     >>> ts.encoding.nearest_pixel(torch.tensor([[0.25, -0.25]]), (2, 2))
-    tensor([[ 0.2500, -0.2500, -0.5000,  0.5000]])
+    tensor([[ 0.2500, -0.2500,  0.5000, -0.5000]])
     """
     function = "ts.encoding.nearest_pixel"
     check_coords(function, coords)
@@ -56,9 +62,11 @@ def nearest_pixel(coords: Tensor, size: Sequence[int], align_corners: bool = Fal
     if len(sides) != coords.shape[-1]:
         wanted = f"as long as the last dimension of `coords`, which has shape {tuple(coords.shape)}"
         raise ValueError(message(function, "size", wanted, sides, "Give one side per coordinate, (w, h, ...)."))
+    check_choice(function, "relative_to", relative_to, list(_SIGNS))
     exact = coords.to(arithmetic_dtype(coords.dtype))
     positions = [to_position(axis, side, align_corners) for axis, side in zip(exact.unbind(-1), sides, strict=True)]
-    offsets = [2 * (position - position.round().clamp(0, side - 1)) for position, side in zip(positions, sides, strict=True)]
+    scale = _SIGNS[relative_to]
+    offsets = [scale * (position.round().clamp(0, side - 1) - position) for position, side in zip(positions, sides, strict=True)]
     return torch.cat([coords, torch.stack(offsets, dim=-1).to(coords.dtype)], dim=-1)
 
 
@@ -70,12 +78,14 @@ class NearestPixel(Encoding):
     size : sequence of int
         ``(w, h, ...)`` of the map whose pixels count.
     align_corners : bool, default: False
-        What -1 and 1 are: the outer edges of the map or (``True``) the centres of its first and last pixels.
+        What -1 and 1 are: the outer edges of the map or (``True``) the centers of its first and last pixels.
+    relative_to : {"coord", "pixel"}, default: "coord"
+        The sign of the offsets, as in `nearest_pixel`.
 
     Raises
     ------
     ValueError, TypeError
-        If ``size`` does not consist of positive ints.
+        If ``size`` does not consist of positive ints, or ``relative_to`` is not known.
 
     Examples
     --------
@@ -84,14 +94,16 @@ class NearestPixel(Encoding):
     4
     """
 
-    def __init__(self, size: Sequence[int], align_corners: bool = False) -> None:
+    def __init__(self, size: Sequence[int], align_corners: bool = False, relative_to: Relative = "coord") -> None:
         super().__init__()
-        self.size = check_size("ts.encoding.NearestPixel", size)
-        check_flag("ts.encoding.NearestPixel", "align_corners", align_corners)
-        self.align_corners = align_corners
+        function = "ts.encoding.NearestPixel"
+        self.size = check_size(function, size)
+        check_flag(function, "align_corners", align_corners)
+        check_choice(function, "relative_to", relative_to, list(_SIGNS))
+        self.align_corners, self.relative_to = align_corners, relative_to
 
     def forward(self, coords: Tensor) -> Tensor:
-        return nearest_pixel(coords, self.size, self.align_corners)
+        return nearest_pixel(coords, self.size, self.align_corners, self.relative_to)
 
     def extra_repr(self) -> str:
-        return f"size={self.size}, align_corners={self.align_corners}"
+        return f"size={self.size}, align_corners={self.align_corners}, relative_to={self.relative_to!r}"

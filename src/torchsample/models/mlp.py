@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import cast
+from typing import TYPE_CHECKING, cast, overload
 
+import torch
 from torch import Tensor, nn
 
-from .._checks import check_count, check_tensor, message
+from .._checks import check_count, check_memory, check_tensor, describe, message
 
 Activation = Callable[[Tensor], Tensor]
 
@@ -37,7 +38,7 @@ def _make_activation(activation: Activation | type[nn.Module] | None) -> nn.Modu
     if not callable(activation):
         wanted = "a Module, a Module class or a function on tensors"
         remedy = "Pass torch.nn.GELU(), torch.nn.GELU or torch.sin, say."
-        raise TypeError(message("ts.models.MLP", "activation", wanted, repr(activation), remedy))
+        raise TypeError(message("ts.models.MLP", "activation", wanted, describe(activation), remedy))
     return _Apply(cast("Activation", activation))
 
 
@@ -78,16 +79,24 @@ class MLP(nn.Sequential):
         widths: Sequence[object] = layers[0] if len(layers) == 1 and isinstance(layers[0], Sequence) else layers
         if len(widths) < 2:
             remedy = "MLP(2, 256, 3) has 2 inputs, 256 hidden features and 3 outputs."
-            raise ValueError(message(function, "layers", "at least two widths", tuple(widths), remedy))
-        for width in widths:
-            check_count(function, "layers", width)
-        widths = cast("Sequence[int]", widths)
+            raise ValueError(message(function, "layers", "at least two widths", describe(tuple(widths)), remedy))
+        checked = [check_count(function, "layers", width) for width in widths]
+        for n_in, n_out in pairwise(checked):
+            check_memory(function, "layers", n_in * n_out, torch.get_default_dtype(), None, widths)
         modules: list[nn.Module] = []
-        for n_in, n_out in pairwise(widths):
+        for n_in, n_out in pairwise(checked):
             modules += [nn.Linear(n_in, n_out), _make_activation(activation)]
         super().__init__(*modules[:-1])
-        self.in_features, self.out_features = int(widths[0]), int(widths[-1])
+        self.in_features, self.out_features = checked[0], checked[-1]
 
+    if TYPE_CHECKING:
+        # What `nn.Module` declares as a callable of anything.
+        def __call__(self, input: Tensor) -> Tensor: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> nn.Sequential: ...
+    @overload
+    def __getitem__(self, index: int) -> nn.Module: ...
     def __getitem__(self, index: slice | int) -> nn.Module:
         layers = list(self)[index]
         return layers if isinstance(layers, nn.Module) else nn.Sequential(*layers)

@@ -47,6 +47,11 @@ def _kind(dtype: torch.dtype) -> int:
     return 0 if dtype == torch.bool else 3 if dtype.is_complex else 2 if dtype.is_floating_point else 1
 
 
+def is_label(dtype: torch.dtype) -> bool:
+    """Whether numbers of a dtype are integers."""
+    return _kind(dtype) == 1
+
+
 def can_hold(dtype: torch.dtype, other: torch.dtype) -> bool:
     """Whether a dtype is of the kind of another, or a wider one: `torch.can_cast`, which compilers do not trace."""
     return _kind(other) <= _kind(dtype)

@@ -15,7 +15,7 @@ from .._nobatch import WithNobatch, with_nobatch
 from ..coordinates.convert import check_coords, inside
 from ..interpolation import dispatch, reference
 from ..interpolation.kernels import Kernel
-from .checks import Mode, PaddingMode, Placing, can_hold, check_device, place_batched, place_single, read_rule
+from .checks import Mode, PaddingMode, Placing, can_hold, check_device, is_label, place_batched, place_single, read_rule
 
 Encoder = Callable[[Tensor], Tensor]
 Fill = float | Sequence[float] | Tensor
@@ -47,7 +47,7 @@ def _read_fill(function: str, fill: Fill, like: Tensor) -> Tensor:
 def _as_tensor(fill: float | Sequence[float], dtype: torch.dtype) -> Tensor:
     """Numbers as a tensor on the CPU: labels in the dtype of the map, which may be wider than int64; floats in float64."""
     numbers = fill if isinstance(fill, Sequence) else [fill]
-    if not (dtype.is_floating_point or dtype.is_complex or dtype == torch.bool) and all(map(is_int, numbers)):
+    if is_label(dtype) and all(map(is_int, numbers)):
         limits = torch.iinfo(dtype)
         if not all(limits.min <= number <= limits.max for number in numbers):
             raise OverflowError
@@ -100,18 +100,20 @@ def walk(
     mode: str | Kernel,
     padding_mode: PaddingMode,
     align_corners: bool,
-    encoder: Encoder | None,
-    feat_last: bool,
-    fill: Fill | None,
     prefilter: bool,
     place: Placing,
-) -> Tensor:
-    """The walk of every name of `sample`: check, interpolate, fill, encode, put the features in their place."""
+) -> tuple[Tensor, int]:
+    """The first half of the walk: check and interpolate. Values ``(*batch, *points, c)``, and how many of these are batch."""
     axes = read_rule(function, coords, featmap, mode, padding_mode, align_corners, prefilter)
-    check_flag(function, "feat_last", feat_last)
     n_batch, batch, in_order = place(coords, featmap)
     coefficients = reference.prefilter(featmap, axes) if prefilter else featmap
-    values = dispatch.interpolate(coords, coefficients, batch, axes, in_order).to(featmap.dtype)
+    return dispatch.interpolate(coords, coefficients, batch, axes, in_order).to(featmap.dtype), n_batch
+
+
+def finish(
+    function: str, values: Tensor, coords: Tensor, n_batch: int, encoder: Encoder | None, feat_last: bool, fill: Fill | None
+) -> Tensor:
+    """The second half: fill, encode, put the features in their place."""
     if fill is not None:
         values = _fill(function, values, coords, fill)
     if encoder is not None:
@@ -133,7 +135,9 @@ def _sample_nobatch(
     """`sample` without a batch: coords ``(*points, d)``, map ``(c, *spatial)``, result ``(*points, c)``."""
     function = "ts.sample.nobatch"
     place = functools.partial(place_single, function)
-    return walk(function, coords, featmap, mode, padding_mode, align_corners, encoder, feat_last, fill, prefilter, place)
+    check_flag(function, "feat_last", feat_last)
+    values, n_batch = walk(function, coords, featmap, mode, padding_mode, align_corners, prefilter, place)
+    return finish(function, values, coords, n_batch, encoder, feat_last, fill)
 
 
 @with_nobatch(_sample_nobatch)
@@ -220,7 +224,9 @@ def sample(
     """
     function = "ts.sample"
     place = functools.partial(place_batched, function, batch_index=batch_index)
-    return walk(function, coords, featmap, mode, padding_mode, align_corners, encoder, feat_last, fill, prefilter, place)
+    check_flag(function, "feat_last", feat_last)
+    values, n_batch = walk(function, coords, featmap, mode, padding_mode, align_corners, prefilter, place)
+    return finish(function, values, coords, n_batch, encoder, feat_last, fill)
 
 
 def _check_rank(function: str, coords: Tensor, rank: int) -> None:
