@@ -210,7 +210,7 @@ CASES = {
     "MLP, input": (lambda: ts.models.MLP(4, 2)(torch.zeros(3, 5)), ValueError, "ts.models.MLP", "input", "(..., 4)"),
     "MLP, integers": (lambda: ts.models.MLP(4, 2)(torch.zeros(3, 4).long()), TypeError, "ts.models.MLP", "input", "input.float()"),
     "generator": (lambda: ts.coord.rand(1, 2, generator=3), TypeError, "ts.coord.rand", "generator", "torch.Generator()"),
-    "float8": (lambda: ts.sample(COORDS.to(torch.float8_e4m3fn), MAP), TypeError, "ts.sample", "coords", "ts.coord.normalize"),
+    "float8": (lambda: ts.sample(COORDS.to(torch.float8_e4m3fn), MAP), TypeError, "ts.sample", "coords", "coords.half()"),
     "MLP, no tensor": (lambda: ts.models.MLP(4, 2)([0.0] * 4), TypeError, "ts.models.MLP", "input", "as_tensor"),
     # The cells around coordinates, and networks asked there
     "neighborhood, size 0": (lambda: ts.neighborhood(COORDS, MAP, 0), ValueError, "ts.neighborhood", "size", "at least 1"),

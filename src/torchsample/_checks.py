@@ -38,6 +38,9 @@ def check_tensor(function: str, argument: str, value: object) -> None:
         kind = "quantized" if value.is_quantized else "nested" if value.is_nested else str(value.layout).removeprefix("torch.")
         remedy = "Convert it with .dequantize(), .to_dense() or torch.nested.to_padded_tensor, or sample its parts one by one."
         raise TypeError(message(function, argument, "a dense torch.Tensor", f"a {kind} tensor", remedy))
+    if value.dtype.is_floating_point and value.dtype.itemsize < 2:
+        remedy = f"PyTorch only stores such numbers; compute with {argument}.half()."
+        raise TypeError(message(function, argument, "of 16 bits or more if floating-point", value.dtype, remedy))
 
 
 def check_floating(function: str, argument: str, value: Tensor, remedy: str | None = None) -> None:
@@ -45,6 +48,12 @@ def check_floating(function: str, argument: str, value: Tensor, remedy: str | No
     if not value.is_floating_point() or value.dtype.itemsize < 2:
         wanted = "a floating-point tensor of 16 bits or more"
         raise TypeError(message(function, argument, wanted, value.dtype, remedy or f"Convert it with {argument}.float()."))
+
+
+def check_device(function: str, argument: str, device: torch.device, other: str, other_device: torch.device) -> None:
+    if device != other_device:
+        wanted = f"on the device of `{other}`, {other_device}"
+        raise ValueError(message(function, argument, wanted, device, "Move one of them with .to(device)."))
 
 
 def check_choice(function: str, argument: str, value: object, known: Sequence[str]) -> None:
@@ -60,6 +69,9 @@ def check_flag(function: str, argument: str, value: object) -> None:
 def check_callable(function: str, argument: str, value: object, wanted: str, remedy: str) -> None:
     if not callable(value):
         raise TypeError(message(function, argument, f"a callable {wanted}", describe(value), remedy))
+    if isinstance(value, type) and issubclass(value, torch.nn.Module):
+        remedy = f"Build it: {value.__name__}(...)."
+        raise TypeError(message(function, argument, f"a callable {wanted}", f"the class {value.__name__}", remedy))
 
 
 def is_int(value: object) -> TypeGuard[int]:
@@ -106,7 +118,7 @@ def check_size(function: str, size: object, argument: str = "size") -> tuple[int
     if isinstance(size, (Tensor, str, bytes)) or not isinstance(size, Sequence) or not all(map(is_side, size)):
         raise TypeError(message(function, argument, wanted, describe(size), remedy))
     sides = tuple(int(side) if isinstance(side, Tensor) else as_int(side) for side in size)
-    if len(sides) == 0 or min(sides) < 1:
+    if len(sides) == 0 or min(sides) < 1 or (isinstance(max(sides), int) and max(sides) >= 2**63):
         raise ValueError(message(function, argument, wanted, describe(sides), remedy))
     return sides
 

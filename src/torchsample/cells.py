@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ._checks import check_count
+from ._checks import check_count, check_memory
 from ._nobatch import with_nobatch
 from .coordinates.convert import from_position, to_position
 from .interpolation import dispatch, reference
@@ -123,8 +123,9 @@ def read_places(
     function: str, coords: Tensor, featmap: Tensor, size: int, align_corners: bool, place: Placing
 ) -> tuple[Places, Sequence[Tensor], tuple[Axis, ...]]:
     """Check the arguments; the cells, the map of each point, and the rule of each axis."""
-    check_count(function, "size", size)
+    size = check_count(function, "size", size)
     plain = read_rule(function, coords, featmap, "nearest", "border", align_corners, True)
+    check_memory(function, "size", coords[..., 0].numel() * size ** len(plain), torch.int64, coords.device, size)
     axes = tuple(Axis(axis.side, Cells(size), Border(), align_corners) for axis in plain)
     batch = place(coords, featmap).batch
     coords = coords.expand(*dispatch.points_shape(coords, batch), -1)

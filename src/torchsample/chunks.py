@@ -290,6 +290,8 @@ def tiled(
     if not hasattr(out, "shape") or not hasattr(out, "__setitem__"):
         remedy = "Make it with numpy.memmap, numpy.empty or torch.empty."
         raise TypeError(message(function, "out", "an array or a tensor", type(out).__name__, remedy))
+    if isinstance(out, Tensor):
+        check_tensor(function, "out", out)
     if tuple(out.shape[: len(sides)]) != sides[::-1]:
         wanted = f"of shape {(*sides[::-1], '...')} for the size {sides}"
         raise ValueError(

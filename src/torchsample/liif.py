@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ._checks import check_callable, check_count, check_tensor, message
+from ._checks import check_callable, check_count, check_device, check_memory, check_tensor, describe, message
 from ._nobatch import with_nobatch
 from .cells import Places, patch_pixels, read_cells, read_places
 from .interpolation.boundary import Zeros
-from .sampling.checks import Placing, check_device, check_interpolable, place_batched, place_single
+from .sampling.checks import Placing, check_interpolable, place_batched, place_single
 
 __all__ = ["hoist", "local_ensemble"]
 
@@ -21,10 +21,12 @@ Cell = Tensor | Sequence[float]
 Head = Callable[[Tensor], Tensor]
 
 
-def _check_unfold(function: str, unfold: int) -> None:
-    check_count(function, "unfold", unfold)
+def _check_unfold(function: str, unfold: int) -> int:
+    unfold = check_count(function, "unfold", unfold)
     if unfold % 2 == 0:
-        raise ValueError(message(function, "unfold", "odd, so that a patch has a centre", unfold, "LIIF's is 3; 1 is the cell alone."))
+        raise ValueError(message(function, "unfold", "odd, so that a patch has a center", unfold, "LIIF's is 3; 1 is the cell alone."))
+    check_memory(function, "unfold", unfold, torch.int64, None, unfold)
+    return unfold
 
 
 def _read_cell(function: str, cell: Cell, offsets: Tensor, extents: Sequence[int]) -> Tensor:
@@ -35,7 +37,7 @@ def _read_cell(function: str, cell: Cell, offsets: Tensor, extents: Sequence[int
         try:
             cell = torch.as_tensor(cell, dtype=offsets.dtype, device=offsets.device)
         except (TypeError, ValueError) as error:
-            raise TypeError(message(function, "cell", wanted, repr(cell), remedy)) from error
+            raise TypeError(message(function, "cell", wanted, describe(cell), remedy)) from error
     check_device(function, "cell", cell.device, "coords", offsets.device)
     try:
         spread = cell.to(offsets.dtype).expand(*offsets.shape[:-2], offsets.shape[-1])
@@ -47,6 +49,8 @@ def _read_cell(function: str, cell: Cell, offsets: Tensor, extents: Sequence[int
 
 def _ask(function: str, fn: Head, queries: Tensor) -> Tensor:
     answers = fn(queries)
+    if isinstance(answers, Tensor):
+        check_tensor(function, "fn(...)", answers)
     if not isinstance(answers, Tensor) or answers.shape[:-1] != queries.shape[:-1]:
         wanted = f"a callable from {tuple(queries.shape)} to a tensor ({', '.join(map(str, queries.shape[:-1]))}, out)"
         got = f"shape {tuple(answers.shape)}" if isinstance(answers, Tensor) else type(answers).__name__
@@ -75,9 +79,11 @@ def _local_ensemble(
     place: Placing,
 ) -> Tensor:
     check_callable(function, "fn", fn, "on features, offsets and cells", "Pass a network such as ts.models.MLP.")
-    _check_unfold(function, unfold)
+    unfold = _check_unfold(function, unfold)
     places, batch, axes = read_places(function, coords, featmap, size, align_corners, place)
     check_interpolable(function, "featmap", featmap)
+    numbers = places.weight.numel() * unfold ** len(axes) * featmap.shape[len(batch)]
+    check_memory(function, "unfold", numbers, featmap.dtype, featmap.device, unfold)
     # What is outside of the map is zero in a patch, as in `torch.nn.functional.unfold`; the patch's own cell is always inside.
     patches = read_cells(patch_pixels(places.pixels, unfold), featmap, batch, axes, Zeros())
     offsets = torch.stack(list(places.offsets), dim=-1)
@@ -220,7 +226,7 @@ def hoist(first: nn.Module, rest: Head, featmap: Tensor, unfold: int = 1) -> tup
     check_callable(function, "rest", rest, "on hidden features", "Pass model[1:] of a ts.models.MLP, or torch.nn.Identity().")
     check_tensor(function, "featmap", featmap)
     check_interpolable(function, "featmap", featmap)
-    _check_unfold(function, unfold)
+    unfold = _check_unfold(function, unfold)
     rank = featmap.ndim - 2
     if rank not in (1, 2, 3):
         wanted = "a map (b, c, *spatial) of one to three spatial dimensions"
@@ -229,6 +235,10 @@ def hoist(first: nn.Module, rest: Head, featmap: Tensor, unfold: int = 1) -> tup
     if first.in_features < width:
         wanted = f"a layer of at least {width} inputs, {featmap.shape[1]} channels of {unfold**rank} pixels"
         raise ValueError(message(function, "first", wanted, first.in_features, "Offsets and cells follow the features."))
+    check_device(function, "featmap", featmap.device, "first", first.weight.device)
+    if featmap.dtype != first.weight.dtype and not torch.is_autocast_enabled(featmap.device.type):
+        wanted, remedy = f"of the dtype of `first`, {first.weight.dtype}", "Convert it with featmap.to(first.weight.dtype)."
+        raise TypeError(message(function, "featmap", wanted, featmap.dtype, remedy))
     kernel = first.weight[:, :width].reshape(-1, featmap.shape[1], *[unfold] * rank)
     convolve = (F.conv1d, F.conv2d, F.conv3d)[rank - 1]
     hoisted = convolve(featmap, kernel, padding=unfold // 2)

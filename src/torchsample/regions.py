@@ -8,13 +8,13 @@ from math import prod
 import torch
 from torch import Tensor
 
-from ._checks import check_count, check_memory, check_size, check_tensor, is_int, message
+from ._checks import check_count, check_device, check_memory, check_size, check_tensor, is_int, message
 from .coordinates.convert import to_position
 from .coordinates.full import full
 from .coordinates.regions import check_regions, from_region
 from .layout import spatial_size
 from .sampling import sample
-from .sampling.checks import check_device, check_interpolable, check_map_numbers
+from .sampling.checks import check_interpolable, check_map_numbers
 
 __all__ = ["roi_align"]
 

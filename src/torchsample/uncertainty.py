@@ -199,8 +199,8 @@ def rand_biased(
     Raises
     ------
     ValueError, TypeError
-        If a count, ``k`` or ``beta`` is out of range, or ``pred`` does not fit ``batch`` or ``uncertainty``: also if logits are expected and
-        all numbers are between 0 and 1, as those of probabilities (looked at on the CPU only).
+        If a count, ``k`` or ``beta`` is out of range, or ``pred`` does not fit ``batch`` or ``uncertainty``; also if logits are expected
+        and all numbers lie between 0 and 1, as probabilities do (checked on the CPU only).
 
     Examples
     --------
@@ -228,7 +228,7 @@ def _uncertain_nobatch(
     """`uncertain` for a prediction ``(c, *spatial)``: coordinates ``(n, d)``, and ``pred[index_coords]`` is ``(c, n)``."""
     function = "ts.coord.uncertain.nobatch"
     check_pred(function, pred, 2, "(c, *spatial)")
-    image, spatial, coords = _find(function, pred.unsqueeze(0), threshold, n, uncertainty, align_corners)
+    _, spatial, coords = _find(function, pred.unsqueeze(0), threshold, n, uncertainty, align_corners)
     return (slice(None), *spatial), coords
 
 
@@ -242,7 +242,7 @@ def _find(
     certainty = read_uncertainty(function, uncertainty, pred, 1)(pred.detach().movedim(1, -1))
     size = tensor_to_size(pred)
     if n is None:
-        image, *spatial = (certainty < threshold).nonzero(as_tuple=True)
+        image, *spatial = (certainty < float(threshold)).nonzero(as_tuple=True)
         axes = spatial[::-1]
     else:
         n = check_count(function, "n", n)

@@ -23,13 +23,16 @@ def coords_dtype(function: str, dtype: torch.dtype | None) -> torch.dtype:
 
 def read_device(function: str, device: torch.device | str | None) -> torch.device | None:
     """A device of PyTorch, or None for the default one."""
-    if device is None or isinstance(device, torch.device):
-        return device
+    if device is None:
+        return None
     try:
-        return torch.device(device)
-    except (RuntimeError, TypeError, ValueError) as error:
-        wanted = "a torch.device or a name of one, such as 'cpu' or 'cuda:0'"
-        raise TypeError(message(function, "device", wanted, describe(device), "Check the spelling.")) from error
+        found = torch.device(device)
+        if found.type not in ("cpu", "meta") and not torch.compiler.is_compiling():
+            torch.empty(0, device=found)
+    except (RuntimeError, TypeError, ValueError, AssertionError, NotImplementedError) as error:
+        wanted = "a device that PyTorch has here, such as 'cpu', or 'cuda:0' with a GPU and a build for it"
+        raise TypeError(message(function, "device", wanted, describe(device), "Check the spelling, and the build.")) from error
+    return found
 
 
 def choose_device(function: str, device: torch.device | str | None, generator: torch.Generator | None) -> torch.device | None:

@@ -77,6 +77,8 @@ def diagnose(coords: Tensor, featmap: Tensor) -> None:
     function = "ts.coord.diagnose"
     check_coords(function, coords)
     check_tensor(function, "featmap", featmap)
+    if coords.is_meta:
+        raise ValueError(message(function, "coords", "on a device that holds numbers", coords.device, "Their values are looked at."))
     rank = coords.shape[-1]
     if rank == 0 or featmap.ndim < rank + 1:
         wanted = f"a map (*batch, c, *spatial) for {rank}-D coords"

@@ -7,16 +7,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .._checks import check_size, check_tensor, message
+from .._checks import check_device, check_floating, check_size, message
 from .convert import arithmetic_dtype, check_coords
 
 __all__ = ["from_region", "region_from_box", "region_from_rotated_box", "to_region"]
 
 
 def _check_boxes(function: str, boxes: Tensor, width: int | None, order: str) -> None:
-    check_tensor(function, "boxes", boxes)
-    if not boxes.is_floating_point():
-        raise TypeError(message(function, "boxes", "a floating-point tensor", boxes.dtype, "Convert it with boxes.float()."))
+    check_floating(function, "boxes", boxes)
     if boxes.ndim == 0 or boxes.shape[-1] == 0 or (boxes.shape[-1] % 2 if width is None else boxes.shape[-1] != width):
         remedy = "Take the batch index out of the first column; it is an argument of its own."
         raise ValueError(message(function, "boxes", f"of shape (..., {order})", f"shape {tuple(boxes.shape)}", remedy))
@@ -24,9 +22,7 @@ def _check_boxes(function: str, boxes: Tensor, width: int | None, order: str) ->
 
 def check_regions(function: str, regions: Tensor, rank: int | None = None) -> None:
     """Check affine maps ``(..., d, d + 1)``."""
-    check_tensor(function, "regions", regions)
-    if not regions.is_floating_point():
-        raise TypeError(message(function, "regions", "a floating-point tensor", regions.dtype, "Convert it with regions.float()."))
+    check_floating(function, "regions", regions)
     wanted = "(..., d, d + 1)" if rank is None else f"(..., {rank}, {rank + 1})"
     if regions.ndim < 2 or regions.shape[-1] != regions.shape[-2] + 1 or (rank is not None and regions.shape[-2] != rank):
         remedy = "Make them of boxes with ts.coord.region_from_box(boxes, size)."
@@ -127,6 +123,7 @@ def _align(function: str, coords: Tensor, regions: Tensor) -> Tensor:
     """Regions ``(*batch, 1, ..., d, d + 1)`` that broadcast with coords ``(*batch, *points, d)``."""
     check_coords(function, coords)
     check_regions(function, regions, coords.shape[-1])
+    check_device(function, "regions", regions.device, "coords", coords.device)
     n_points = coords.ndim - 1 - (regions.ndim - 2)
     shape = regions.shape[:-2]
     if n_points < 0 or any(mine != its and 1 not in (mine, its) for mine, its in zip(coords.shape, shape, strict=False)):

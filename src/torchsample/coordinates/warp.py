@@ -140,7 +140,7 @@ def from_displacement(displacement: Tensor, align_corners: bool = False) -> Tens
     Returns
     -------
     Tensor
-        Normalized coordinates ``(*batch, *spatial, d)`` of each pixel's place plus its displacement; float64 for double input, else float32.
+        Normalized coordinates ``(*batch, *spatial, d)`` of each pixel's place plus its displacement; float64 for double input, or float32.
 
     Raises
     ------
@@ -168,7 +168,7 @@ def from_row_col(coords: Tensor) -> Tensor:
     Parameters
     ----------
     coords : Tensor
-        ``(..., d)``, any dtype.
+        ``(..., d)``, integers or floating-point.
 
     Returns
     -------
@@ -180,7 +180,7 @@ def from_row_col(coords: Tensor) -> Tensor:
     ValueError
         If ``coords`` has no dimension.
     TypeError
-        If ``coords`` is not a tensor.
+        If ``coords`` is not a tensor of such numbers.
 
     Examples
     --------
@@ -192,7 +192,11 @@ def from_row_col(coords: Tensor) -> Tensor:
             [-0.6667,  0.6667]])
     """
     check_tensor("ts.coord.from_row_col", "coords", coords)
+    if coords.is_complex() or coords.dtype == torch.bool:
+        remedy = "Convert them with coords.long()."
+        raise TypeError(message("ts.coord.from_row_col", "coords", "integers or floating-point", coords.dtype, remedy))
     if coords.ndim == 0:
         remedy = "Use coords.reshape(1)."
         raise ValueError(message("ts.coord.from_row_col", "coords", "of shape (..., d)", "a tensor without dimensions", remedy))
-    return coords.flip(-1)
+    # A copy in reverse order; `flip` does not know the wide unsigned dtypes.
+    return torch.stack(coords.unbind(-1)[::-1], dim=-1)

@@ -19,11 +19,12 @@ _WORDS = (torch.complex128, torch.int64, torch.int32)
 """Dtypes to move bytes in, the widest first."""
 
 
-def _check_order(function: str, order: int) -> None:
-    check_count(function, "order", order)
+def _check_order(function: str, order: int) -> int:
+    order = check_count(function, "order", order)
     if order > _HIGHEST_ORDER:
         remedy = "A float32 in [-1, 1] has no finer detail."
         raise ValueError(message(function, "order", f"at most {_HIGHEST_ORDER}", order, remedy))
+    return order
 
 
 def _may_write(x: Tensor) -> bool:
@@ -90,7 +91,7 @@ def gamma(coords: Tensor, order: int = 10) -> Tensor:
     """
     function = "ts.encoding.gamma"
     check_coords(function, coords)
-    _check_order(function, order)
+    order = _check_order(function, order)
     x = coords.to(torch.promote_types(coords.dtype, torch.float32))
     # In whole turns of the circle: half of 2**o * x.
     octaves = torch.exp2(torch.arange(-1, order - 1, dtype=x.dtype, device=x.device))
@@ -124,8 +125,7 @@ class Gamma(Encoding):
 
     def __init__(self, order: int = 10) -> None:
         super().__init__()
-        _check_order("ts.encoding.Gamma", order)
-        self.order = order
+        self.order = _check_order("ts.encoding.Gamma", order)
 
     def forward(self, coords: Tensor) -> Tensor:
         return gamma(coords, self.order)

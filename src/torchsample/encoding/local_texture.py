@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .._checks import check_tensor, message
+from .._checks import check_floating, message
 from ..coordinates.convert import arithmetic_dtype, check_coords
 
 
 def _check_waves(function: str, argument: str, waves: Tensor, width: int, offsets: Tensor) -> None:
-    check_tensor(function, argument, waves)
+    check_floating(function, argument, waves)
     if waves.shape != (*offsets.shape[:-1], width):
         wanted = f"of shape ({', '.join(map(str, offsets.shape[:-1]))}, {width}) for these offsets and amplitudes"
         remedy = "Amplitudes are (..., 2 n), frequencies (..., d n), phases (..., n) for n waves."
@@ -44,7 +44,7 @@ def local_texture(offsets: Tensor, amplitudes: Tensor, frequencies: Tensor, phas
     Raises
     ------
     TypeError
-        If ``offsets`` is not a floating-point tensor.
+        If an argument is not a floating-point tensor.
     ValueError
         If shapes do not fit.
 
@@ -66,7 +66,7 @@ def local_texture(offsets: Tensor, amplitudes: Tensor, frequencies: Tensor, phas
     """
     function = "ts.encoding.local_texture"
     check_coords(function, offsets, "offsets")
-    check_tensor(function, "amplitudes", amplitudes)
+    check_floating(function, "amplitudes", amplitudes)
     n = amplitudes.shape[-1] // 2 if amplitudes.ndim else 0
     _check_waves(function, "amplitudes", amplitudes, 2 * n, offsets)
     _check_waves(function, "frequencies", frequencies, offsets.shape[-1] * n, offsets)
@@ -74,7 +74,7 @@ def local_texture(offsets: Tensor, amplitudes: Tensor, frequencies: Tensor, phas
     turns = (frequencies.to(exact.dtype).reshape(*offsets.shape[:-1], n, offsets.shape[-1]) * exact.unsqueeze(-2)).sum(-1)
     angle = _reduce(turns)
     if phases is not None:
-        check_tensor(function, "phases", phases)
+        check_floating(function, "phases", phases)
         try:
             angle = angle + _reduce(phases.to(exact.dtype).expand(*offsets.shape[:-1], n))
         except RuntimeError:

@@ -12,7 +12,6 @@ from .._checks import check_choice, check_flag, check_size, message
 from ..coordinates.convert import arithmetic_dtype, check_coords, to_position
 from .base import Encoding
 
-
 Relative = Literal["coord", "pixel"]
 _SIGNS = {"coord": 2, "pixel": -2}
 

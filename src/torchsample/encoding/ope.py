@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from .._checks import check_count
+from .._checks import check_count, check_memory
 from ..coordinates.convert import arithmetic_dtype, check_coords
 from .base import Encoding
 
@@ -57,7 +57,9 @@ def ope(offsets: Tensor, order: int = 3) -> Tensor:
     """
     function = "ts.encoding.ope"
     check_coords(function, offsets, "offsets")
-    check_count(function, "order", order, minimum=0)
+    order = check_count(function, "order", order, minimum=0)
+    width = (2 * order + 1) ** offsets.shape[-1]
+    check_memory(function, "order", offsets[..., :1].numel() * width + order, torch.float32, offsets.device, order)
     exact = offsets.to(arithmetic_dtype(offsets.dtype))
     basis = torch.ones_like(exact[..., :1])
     harmonics = torch.arange(1, order + 1, dtype=exact.dtype, device=exact.device)
@@ -93,8 +95,7 @@ class Ope(Encoding):
 
     def __init__(self, order: int = 3) -> None:
         super().__init__()
-        check_count("ts.encoding.Ope", "order", order, minimum=0)
-        self.order = order
+        self.order = check_count("ts.encoding.Ope", "order", order, minimum=0)
 
     def forward(self, coords: Tensor) -> Tensor:
         return ope(coords, self.order)

@@ -17,7 +17,6 @@ from .boundary import Boundary
 from .coefficients import from_coefficients, margin, to_coefficients
 from .kernels import Kernel
 
-
 Columns = tuple[Tensor, ...]
 """One tensor per tap of an axis."""
 Masks = tuple[Tensor | None, ...]
@@ -248,9 +247,7 @@ def interpolate_with_jacobian(coords: Tensor, featmap: Tensor, batch: Sequence[T
     """Values as `interpolate` gives them, and their derivatives ``(*points, c, d)`` by the coordinates, from one gather."""
     dtype = accumulator(featmap.dtype)
     coords, undefined = place(coords, dtype, axes)
-    weights, slopes, indices = map(
-        _stack, zip(*(axis.slopes(x) for axis, x in zip(axes, coords.unbind(-1), strict=True)), strict=True)
-    )
+    weights, slopes, indices = map(_stack, zip(*(axis.slopes(x) for axis, x in zip(axes, coords.unbind(-1), strict=True)), strict=True))
     weight = _outer(weights)
     values = _hush(_real(_gather(featmap, batch, indices), dtype), weight)
     totals = [_sum(values, weight.to(dtype))]

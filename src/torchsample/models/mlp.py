@@ -101,12 +101,22 @@ class MLP(nn.Sequential):
         layers = list(self)[index]
         return layers if isinstance(layers, nn.Module) else nn.Sequential(*layers)
 
+    def _check_dtype(self, input: Tensor) -> None:
+        """Refuse numbers that the first layer does not multiply; autocast converts them."""
+        weight = getattr(next(self.children()), "weight", None)
+        if not isinstance(weight, Tensor) or torch.compiler.is_compiling() or torch.is_autocast_enabled(input.device.type):
+            return
+        if weight.dtype != input.dtype:
+            remedy = "Convert one of them: model.to(input.dtype) or input.to(torch.float32)."
+            raise TypeError(message("ts.models.MLP", "input", f"of the dtype of the weights, {weight.dtype}", input.dtype, remedy))
+
     def forward(self, input: Tensor) -> Tensor:
         """Apply the network to the last dimension of ``input``."""
         check_tensor("ts.models.MLP", "input", input)
         if not (input.is_floating_point() or input.is_complex()):
             remedy = "Convert it with input.float()."
             raise TypeError(message("ts.models.MLP", "input", "a floating-point tensor", input.dtype, remedy))
+        self._check_dtype(input)
         if input.ndim == 0 or input.shape[-1] != self.in_features:
             wanted = f"of shape (..., {self.in_features})"
             remedy = "Features go last: see ts.feat_last."

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from .._checks import check_flag, check_tensor, message
+from .._checks import check_device, check_flag, check_tensor, message
 from ..coordinates.convert import check_coords
 from ..interpolation.boundary import Boundary, get_boundaries
 from ..interpolation.kernels import Kernel, get_kernel
@@ -37,12 +37,6 @@ SHAPE_RULE = (
 )
 
 
-def check_device(function: str, argument: str, device: torch.device, other: str, other_device: torch.device) -> None:
-    if device != other_device:
-        wanted = f"on the device of `{other}`, {other_device}"
-        raise ValueError(message(function, argument, wanted, device, "Move one of them with .to(device)."))
-
-
 def _kind(dtype: torch.dtype) -> int:
     return 0 if dtype == torch.bool else 3 if dtype.is_complex else 2 if dtype.is_floating_point else 1
 
@@ -63,13 +57,6 @@ def check_interpolable(function: str, argument: str, tensor: Tensor) -> None:
         raise TypeError(message(function, argument, "floating-point or complex to be interpolated", tensor.dtype, remedy))
 
 
-def check_float8(function: str, argument: str, tensor: Tensor) -> None:
-    """Refuse floats of 8 bits and less, which PyTorch does not compute with."""
-    if tensor.is_floating_point() and tensor.dtype.itemsize < 2:
-        remedy = f"Convert them with {argument}.half()."
-        raise TypeError(message(function, argument, "of 16 bits or more if floating-point", tensor.dtype, remedy))
-
-
 def read_rule(
     function: str,
     coords: Tensor,
@@ -87,7 +74,6 @@ def read_rule(
     if coords.shape[-1] == 0:
         raise ValueError(message(function, "coords", "of shape (..., d), d at least 1", f"shape {tuple(coords.shape)}", SHAPE_RULE))
     check_tensor(function, "featmap", featmap)
-    check_float8(function, "featmap", featmap)
     check_device(function, "coords", coords.device, "featmap", featmap.device)
     rank = coords.shape[-1]
     boundaries = get_boundaries(function, padding_mode, rank)
@@ -124,7 +110,7 @@ def _batch_dims(function: str, coords: Tensor, featmap: Tensor) -> int:
 
 def _ask_whether_swapped(coords: Tensor, featmap: Tensor) -> str | None:
     """A remedy for arguments in the order of `grid_sample`, if shapes look like that."""
-    if 0 < featmap.shape[-1] <= 4 < coords.shape[-1] and featmap.is_floating_point():
+    if featmap.ndim and 0 < featmap.shape[-1] <= 4 < coords.shape[-1] and featmap.is_floating_point():
         return "Are the two swapped? Unlike in grid_sample, coords come first, and their last dimension is the rank."
     return None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from .._checks import check_flag, check_map, message
+from .._checks import check_flag, check_map, check_single_map, message
 from .._nobatch import with_nobatch
 from ..interpolation import reference
 from ..interpolation.boundary import get_boundaries
@@ -31,7 +31,7 @@ def _prefilter_nobatch(
 ) -> Tensor:
     """`prefilter` for a map ``(c, *spatial)``."""
     function = "ts.prefilter.nobatch"
-    check_map(function, "featmap", featmap.unsqueeze(0) if isinstance(featmap, Tensor) else featmap)
+    check_single_map(function, featmap, "featmap")
     return _prefilter(function, featmap, featmap.ndim - 1, mode, padding_mode, align_corners)
 
 

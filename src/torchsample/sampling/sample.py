@@ -9,13 +9,13 @@ from typing import ParamSpec
 import torch
 from torch import Tensor
 
-from .._checks import check_flag, describe, is_int, message
+from .._checks import check_device, check_flag, describe, is_int, message
 from .._eager import why_not_eager
 from .._nobatch import WithNobatch, with_nobatch
 from ..coordinates.convert import check_coords, inside
 from ..interpolation import dispatch, reference
 from ..interpolation.kernels import Kernel
-from .checks import Mode, PaddingMode, Placing, can_hold, check_device, is_label, place_batched, place_single, read_rule
+from .checks import Mode, PaddingMode, Placing, can_hold, is_label, place_batched, place_single, read_rule
 
 Encoder = Callable[[Tensor], Tensor]
 Fill = float | Sequence[float] | Tensor
@@ -34,7 +34,7 @@ def _read_fill(function: str, fill: Fill, like: Tensor) -> Tensor:
         raise ValueError(message(function, "fill", wanted, describe(fill), remedy)) from error
     except (TypeError, ValueError, RuntimeError) as error:
         raise TypeError(message(function, "fill", wanted, describe(fill), remedy)) from error
-    if not can_hold(like.dtype, color.dtype):
+    if not can_hold(like.dtype, color.dtype) or (color.dtype == torch.bool) != (like.dtype == torch.bool):
         raise TypeError(message(function, "fill", wanted, color.dtype, remedy))
     exact = color.to(like.dtype)
     if color.shape not in ((), like.shape[-1:]):

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 from torch import Tensor
 
-from .._checks import check_flag, check_size, check_tensor, message
+from .._checks import check_device, check_flag, check_memory, check_size, check_tensor, message
 from .._nobatch import with_nobatch
 from ..coordinates.convert import check_coords
 from ..interpolation import dispatch, reference
 from ..interpolation.boundary import get_boundaries
 from ..interpolation.kernels import Kernel, get_kernel
-from .checks import Mode, PaddingMode, check_broadcast, check_device, check_interpolable, map_indices, name_shapes
+from .checks import Mode, PaddingMode, check_broadcast, check_interpolable, map_indices, name_shapes
 
 
 def _check_shapes(function: str, coords: Tensor, values: Tensor, n_batch: int) -> None:
@@ -52,6 +53,7 @@ def _splat(
     _check_shapes(function, coords, values, n_batch)
     axes = reference.make_axes(sides, kernel, get_boundaries(function, padding_mode, rank), align_corners)
     shape = [other if mine == 1 else mine for mine, other in zip(coords.shape[:n_batch], values.shape[:n_batch], strict=True)]
+    check_memory(function, "size", prod((*shape, values.shape[-1], *sides)), reference.accumulator(values.dtype), values.device, sides)
     batch = map_indices(shape, coords.ndim - 1 - n_batch, coords.device)
 
     def scatter(values: Tensor) -> Tensor:
