@@ -362,6 +362,29 @@ def test_values_that_do_not_fit_the_array(fn, make):
         ts.tiled(fn, (5, 4), make((4, 5, 2)), 2)
 
 
+@pytest.mark.parametrize("make", [np.zeros, lambda shape, dtype: torch.zeros(shape, dtype=getattr(torch, dtype))])
+def test_numbers_that_an_array_would_truncate(make):
+    """Colors from 0 to 1 in an array of bytes would all be 0: a picture is black, and nobody says why."""
+    for fn, dtype, error, remedy in (
+        (lambda c: (c + 1) / 2, "uint8", TypeError, r"round\(\)\.clamp\(0, 255\)"),
+        (lambda c: c, "int64", TypeError, "must be a callable whose numbers an array of torch.int64 can hold, got torch.float32"),
+        (lambda c: c > 0, "uint8", None, None),
+        (lambda c: c, "bool", TypeError, "torch.bool"),
+        (lambda c: torch.complex(c, c), "float32", TypeError, "torch.complex64"),
+        (lambda c: (200 * c).long(), "uint8", ValueError, "numbers from -?[0-9]+ to [0-9]+"),
+        (lambda c: (100 * c.abs()).long(), "uint8", None, None),
+        (lambda c: (100 * c).long(), "float32", None, None),
+    ):
+        out = make((4, 5, 2), dtype=dtype)
+        if error is None:
+            assert ts.tiled(fn, (5, 4), out, 3) is out
+            assert np.array_equal(np.asarray(out), fn(ts.coord.full(0, (5, 4))).numpy().astype(dtype))
+            continue
+        with pytest.raises(error, match=remedy):
+            ts.tiled(fn, (5, 4), out, 3)
+        assert not out.any()
+
+
 def test_tiles_of_another_size():
     with pytest.raises(ValueError, match=r"ts\.tiled: `fn` must be a callable from coords \(1, 3, 3, 2\) to a tensor \(1, 3, 3, 2\)"):
         ts.tiled(lambda c: c[:, 1:], (5, 4), np.zeros((4, 5, 2)), 3)

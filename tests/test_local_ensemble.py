@@ -131,6 +131,23 @@ def test_unfold_is_a_wide_map(rank, unfold):
     assert torch.equal(got, ts.local_ensemble(first(wide.shape[1]), coords, wide, size=1))
 
 
+@pytest.mark.parametrize("align_corners", [False, True])
+@pytest.mark.parametrize("spatial", [(1, 1), (1, 4), (5, 1), (2, 1), (1, 1, 3)])
+def test_unfold_of_thin_maps(spatial, align_corners):
+    """Beyond the only pixel of an axis is zero, as `F.unfold` and `hoist` have it, not the pixel again."""
+    rank = len(spatial)
+    featmap = torch.randn(2, 2, *spatial, dtype=torch.float64)
+    coords = torch.cat([ts.coord.rand(2, 9, rank, dtype=torch.float64) * 1.5, torch.zeros(2, 1, rank, dtype=torch.float64)], 1)
+    layer, rest = nn.Linear(2 * 3**rank + rank, 6).double(), nn.Sequential(nn.Tanh(), nn.Linear(6, 3)).double()
+    got = ts.local_ensemble(nn.Sequential(layer, rest), coords, featmap, unfold=3, align_corners=align_corners)
+    hoisted, fn = ts.hoist(layer, rest, featmap, unfold=3)
+    assert_close(got, ts.local_ensemble(fn, coords, hoisted, align_corners=align_corners), rtol=1e-11, atol=1e-11)
+    if rank == 2:
+        wide = F.unfold(featmap, 3, padding=1).reshape(2, -1, *spatial)
+        expected = ts.local_ensemble(nn.Sequential(layer, rest), coords, wide, align_corners=align_corners)
+        assert_close(got, expected, rtol=1e-11, atol=1e-11)
+
+
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("with_cell", [True, False])
 @pytest.mark.parametrize(("rank", "unfold"), [(1, 3), (2, 1), (2, 3), (2, 5), (3, 3)])

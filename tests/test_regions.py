@@ -239,10 +239,38 @@ def test_gradients(sampling_ratio):
     assert torch.autograd.gradcheck(lambda b: ts.roi_align(ts.coord.region_from_rotated_box(b, (4, 5)), one, 2, 2), rotated)
 
 
-def test_no_regions():
-    featmap = torch.randn(2, 3, 5, 4, requires_grad=True)
-    got = ts.roi_align(torch.zeros(0, 2, 3), featmap, 7, batch_index=torch.zeros(0, dtype=torch.int64))
+@pytest.mark.parametrize("sampling_ratio", [-1, 1, 2])
+@pytest.mark.parametrize("maps", [0, 1, 2])
+def test_no_regions(maps, sampling_ratio):
+    """detectron2's `test_empty_batch`: an image without boxes, also a batch without images, takes part in a training step."""
+    featmap = torch.randn(maps, 3, 5, 4, requires_grad=True)
+    regions = torch.zeros(0, 2, 3, requires_grad=True)
+    batch_index = torch.zeros(0, dtype=torch.int64) if maps > 1 else None
+    got = ts.roi_align(regions, featmap, 7, sampling_ratio, batch_index)
     assert got.shape == (0, 3, 7, 7)
+    got.sum().backward()
+    assert torch.equal(featmap.grad, torch.zeros_like(featmap))
+    assert torch.equal(regions.grad, torch.zeros_like(regions))
+
+
+@pytest.mark.parametrize("sampling_ratio", [-1, 2])
+def test_regions_without_extent(sampling_ratio):
+    """detectron2's `test_empty_box`: zeros, in the graph, with the adaptive ratio; the one point that there is with a fixed one."""
+    featmap = torch.rand(1, 1, 5, 5, requires_grad=True)
+    regions = ts.coord.region_from_box(torch.tensor([[3.0, 4.0, 3.0, 4.0]]), (5, 5)).requires_grad_()
+    got = ts.roi_align(regions, featmap, 7, sampling_ratio)
+    assert got.shape == (1, 1, 7, 7)
+    got.sum().backward()
+    if sampling_ratio == -1:
+        assert torch.equal(got, torch.zeros_like(got))
+        assert torch.equal(featmap.grad, torch.zeros_like(featmap))
+    else:
+        assert_close(got, ts.sample(torch.tensor([[[0.2, 0.6]]]), featmap).reshape(1, 1, 1, 1).expand_as(got))
+
+
+def test_regions_of_maps_that_are_not_there():
+    with pytest.raises(ValueError, match=r"ts\.roi_align: `batch_index` must be given for 0 maps"):
+        ts.roi_align(torch.zeros(1, 2, 3), torch.zeros(0, 3, 5, 4), 7)
 
 
 def test_order_is_that_of_the_regions():
@@ -391,6 +419,39 @@ class TestSampleLevels:
         )
         first = ts.sample_levels(flat, maps, batch_index=owner, feat_last=False)
         assert_close(first, got.movedim(-1, 0))
+
+    @pytest.mark.parametrize("feat_last", [True, False])
+    def test_encoder_and_fill(self, feat_last):
+        """Once, behind all maps; one number, or one per channel of all of them."""
+        maps = [torch.randn(shape) for shape in self.LEVELS]
+        coords = ts.coord.rand(2, 50) * 1.5
+        values = ts.sample_levels(coords, maps)
+        outside = ~ts.coord.inside(coords)
+        assert outside.any()
+        for fill in (0.5, list(range(8))):
+            got = ts.sample_levels(coords, maps, encoder=ts.encoding.gamma, fill=fill, feat_last=feat_last)
+            expected = torch.where(outside.unsqueeze(-1), torch.tensor(fill, dtype=torch.float32), values)
+            expected = torch.cat([expected, ts.encoding.gamma(coords)], -1)
+            assert torch.equal(got, expected if feat_last else expected.movedim(-1, 1))
+
+    def test_a_dict(self):
+        """torchvision's feature pyramids are dicts; an error names the level."""
+        maps = dict(zip("abc", [torch.randn(shape) for shape in self.LEVELS], strict=True))
+        coords = ts.coord.rand(2, 5)
+        assert torch.equal(ts.sample_levels(coords, maps), ts.sample_levels(coords, list(maps.values())))
+        maps["b"] = maps["b"][0]
+        with pytest.raises(ValueError, match=r"ts\.sample_levels: `featmaps\['b'\]` must be"):
+            ts.sample_levels(coords, maps)
+        with pytest.raises(TypeError, match=r"ts\.sample_levels: `featmaps` must be a sequence or dict of maps, at least one, got \{\}"):
+            ts.sample_levels(coords, {})
+
+    def test_without_a_batch(self):
+        maps = [torch.randn(shape[1:]) for shape in self.LEVELS]
+        coords = ts.coord.rand(0, 5)
+        got = ts.sample_levels.nobatch(coords, maps, fill=0.0, encoder=ts.encoding.identity)
+        batched = ts.sample_levels(coords.unsqueeze(0), [each.unsqueeze(0) for each in maps], fill=0.0, encoder=ts.encoding.identity)
+        assert torch.equal(got, batched[0])
+        assert torch.equal(ts.sample_levels.nobatch(coords, maps, feat_last=False), ts.sample_levels.nobatch(coords, maps).T)
 
     def test_gradients(self):
         maps = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in ((1, 2, 3, 4), (1, 1, 2, 2))]

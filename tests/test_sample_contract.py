@@ -99,6 +99,40 @@ class TestBatchIndex:
         encoded = ts.sample(coords, featmap, batch_index=image, encoder=ts.encoding.identity)
         assert torch.equal(encoded, torch.cat([values, coords], -1))
 
+    @pytest.mark.parametrize("points", [(1,), (7,), (7, 2)])
+    @pytest.mark.parametrize("channels", [1, 6])
+    def test_groups_of_points(self, channels, points):
+        """Points in boxes, and the image of each box: in an order of their own, also where there are as many boxes as images."""
+        featmap, coords = torch.randn(3, channels, 5, 6), torch.rand(3, *points, 2) * 2.2 - 1.1
+        image = torch.tensor([2, 0, 0])
+
+        def each(function, *which):
+            results = [function(coords[i], featmap[image[i]]) for i in range(3)]
+            return torch.stack([result[which[0]] if which else result for result in results])
+
+        values = ts.sample(coords, featmap, batch_index=image)
+        assert values.shape == (3, *points, channels)
+        assert_close(values, each(ts.sample.nobatch))
+        assert torch.equal(ts.sample(coords, featmap, batch_index=image, feat_last=False), values.movedim(-1, 1))
+        encoded = ts.sample(coords, featmap, encoder=ts.encoding.identity, batch_index=image, fill=0.5)
+        assert torch.equal(encoded[..., channels:], coords)
+        slopes = ts.sample_with_jacobian(coords, featmap, batch_index=image)[1]
+        assert_close(slopes, each(ts.sample_with_jacobian.nobatch, 1))
+        assert_close(ts.neighborhood(coords, featmap, batch_index=image).features, each(ts.neighborhood.nobatch, 0))
+        assert_close(ts.local_ensemble(lambda q: q[..., :channels], coords, featmap, batch_index=image), values)
+        assert_close(ts.sample_levels(coords, [featmap, featmap], batch_index=image), torch.cat([values, values], -1))
+        assert ts.why(coords, featmap, batch_index=image).startswith("table")
+
+    def test_gradients_of_groups(self):
+        featmap = torch.randn(3, 2, 4, 5, dtype=torch.float64, requires_grad=True)
+        coords = (torch.rand(4, 3, 2, dtype=torch.float64) * 2 - 1).requires_grad_()
+        image = torch.tensor([2, 0, 2, 1])
+        assert torch.autograd.gradcheck(lambda c, m: ts.sample(c, m, "bicubic", batch_index=image), (coords, featmap))
+
+    def test_wrong_groups(self):
+        with pytest.raises(ValueError, match=r"`batch_index` must be of shape \(3,\), one map for each of coords \(3, 7, 2\)"):
+            ts.sample(torch.zeros(3, 7, 2), torch.zeros(2, 1, 4, 4), batch_index=torch.zeros(21, dtype=torch.int64))
+
     def test_empty(self):
         empty = ts.sample(torch.zeros(0, 2), torch.zeros(3, 4, 5, 6), batch_index=torch.zeros(0, dtype=torch.int64))
         assert empty.shape == (0, 4)
@@ -248,6 +282,33 @@ def test_names_that_fix_the_rank():
         ts.sample2d(coords3, featmap3)
     with pytest.raises(ValueError, match=r"ts\.sample3d\.nobatch: `coords`.*3-D"):
         ts.sample3d.nobatch(coords2[0], featmap2[0])
+
+
+@pytest.mark.parametrize(
+    "call",
+    [ts.sample, ts.sample_with_jacobian, ts.neighborhood, ts.why, lambda m, c: ts.local_ensemble(ts.encoding.identity, m, c)],
+)
+def test_arguments_in_the_order_of_grid_sample(call):
+    """The error used to speak of 640-D coords alone."""
+    image = torch.zeros(2, 3, 480, 640)
+    for grid in (torch.zeros(2, 1, 7, 2), torch.zeros(2, 7, 2)):
+        with pytest.raises(ValueError, match="Are the two swapped"):
+            call(image, grid)
+    if hasattr(call, "nobatch"):
+        with pytest.raises(ValueError, match="Are the two swapped"):
+            call.nobatch(image[0], torch.zeros(7, 2))
+
+
+def test_layout_helpers_without_a_batch():
+    photo = torch.randn(3, 4, 5)
+    assert ts.tensor_to_size.nobatch(photo) == ts.tensor_to_size(photo.unsqueeze(0)) == (5, 4)
+    assert torch.equal(ts.feat_last.nobatch(photo), photo.permute(1, 2, 0))
+    assert torch.equal(ts.feat_first.nobatch(ts.feat_last.nobatch(photo)), photo)
+    for function in (ts.feat_first, ts.feat_last):
+        with pytest.raises(ValueError, match=rf"ts\.{function.__name__}\.nobatch: `tensor` must be at least 1-dimensional"):
+            function.nobatch(torch.tensor(1.0))
+    with pytest.raises(ValueError, match=r"ts\.tensor_to_size: `tensor` must be a map .* goes to ts\.tensor_to_size\.nobatch"):
+        ts.tensor_to_size(torch.zeros(4, 5))
 
 
 def test_layout_helpers():

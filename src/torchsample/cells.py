@@ -125,10 +125,10 @@ def read_places(
     """Check the arguments; the cells, the map of each point, and the rule of each axis."""
     size = check_count(function, "size", size)
     plain = read_rule(function, coords, featmap, "nearest", "border", align_corners, True)
-    check_memory(function, "size", coords[..., 0].numel() * size ** len(plain), torch.int64, coords.device, size)
     axes = tuple(Axis(axis.side, Cells(size), Border(), align_corners) for axis in plain)
     batch = place(coords, featmap).batch
     coords = coords.expand(*dispatch.points_shape(coords, batch), -1)
+    check_memory(function, "size", coords[..., 0].numel() * size ** len(plain), torch.int64, coords.device, size)
     return find_cells(coords, reference.accumulator(featmap.dtype), axes), batch, axes
 
 
