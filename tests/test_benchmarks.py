@@ -32,6 +32,7 @@ def wrong(contender: competitors.Contender, factor: float = 1.01) -> competitors
 # --- the command ------------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_command_writes_both_files_and_renders_them_again(tmp_path):
     stem = tmp_path / "new" / "folder" / "result"
     options = ["--quick", "--seconds=0.01", "--threads=1", "--rows", "labels*", "signal*/channels-last", "full*", "--against", ""]

@@ -351,6 +351,7 @@ def test_splat_takes_conjugates():
 
 
 class TestSize:
+    @pytest.mark.slow
     def test_more_than_two_billion_elements(self):
         """A map whose last elements lie beyond what 32 bits can address; nothing is copied, so 2 GB are enough."""
         code = """

@@ -27,7 +27,9 @@ needs_device = pytest.mark.skipif(not HAS_DEVICE, reason="needs a CUDA device")
 
 
 @pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton is not installed")
-@pytest.mark.parametrize("checks", ["cases", "values", "scatter", "shapes", "operators"])
+@pytest.mark.parametrize(
+    "checks", ["cases", *(pytest.param(name, marks=pytest.mark.slow) for name in ("values", "scatter", "shapes", "operators"))]
+)
 def test_kernels(checks):
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "TRITON_"))}
     if not HAS_DEVICE:

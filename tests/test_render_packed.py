@@ -157,6 +157,7 @@ def check_many(n, longest):
     return len(owner)
 
 
+@pytest.mark.slow
 def test_ten_million_samples():
     """A global sum in float32 would be wrong by hundredths here."""
     assert check_many(10_000_000, 64) > 9_900_000
@@ -173,6 +174,7 @@ def check_sum_of_a_long_ray():
     assert_close(ts.render.median_depth(weights, edges, owner, 1), torch.tensor([0.5]), rtol=1e-6, atol=0)
 
 
+@pytest.mark.slow
 def test_ten_million_samples_of_one_ray():
     check_sum_of_a_long_ray()
 

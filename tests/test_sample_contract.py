@@ -226,6 +226,7 @@ class TestDtypes:
         with torch.autocast("cpu", dtype=torch.bfloat16):
             assert torch.equal(ts.sample(coords, featmap, "bicubic"), expected)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
     @pytest.mark.parametrize("shape", ["(1, 2, 256, 256)", "(1, 2, 64, 64, 32)"])
     def test_large_half_maps_are_right(self, dtype, shape):

@@ -426,6 +426,7 @@ def check_is_noticed(case, monkeypatch):
         check()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_the_suite_notices(name, monkeypatch):
     check_is_noticed(CASES[name], monkeypatch)

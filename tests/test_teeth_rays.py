@@ -395,6 +395,7 @@ CASES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_the_suite_notices(name, monkeypatch):
     check_is_noticed(CASES[name], monkeypatch)

@@ -59,6 +59,7 @@ def test_a_traced_map_keeps_its_size():
         torch.jit.trace(lambda c, m: ts.sample(c, m), make())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("padding_mode", PADDINGS)
 @pytest.mark.parametrize("mode", [mode for mode in MODES if mode not in ("bspline2", "bspline4", "bspline5")])
 def test_export_of_the_jacobian(mode, padding_mode):
@@ -73,7 +74,9 @@ def test_export_of_the_jacobian(mode, padding_mode):
         assert_close(program.module()(*arguments), Slopes()(*arguments))
 
 
-@pytest.mark.parametrize("name", [name for name in CALLS if name not in ("uncertain",)])
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name == "jacobian" else [pytest.mark.slow]) for name in CALLS if name != "uncertain"]
+)
 def test_export(name):
     class Call(torch.nn.Module):
         def forward(self, coords, featmap):

@@ -98,6 +98,7 @@ def registers_and_spills(cubin, path):
     return tuple(int(re.search(rf"{name}:(\d+)", usage)[1]) for name in ("REG", "STACK", "LOCAL"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("capability", "rank", "mode", "dtype", "channels"), CASES)
 def test_kernels_compile_without_spills(monkeypatch, tmp_path, capability, rank, mode, dtype, channels):
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
