@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 from unittest import mock
 
 import numpy as np
@@ -33,6 +34,23 @@ def example(monkeypatch):
     return lambda name: importlib.import_module(f"nerf.{name}")
 
 
+@pytest.fixture
+def start(example, monkeypatch, capsys):
+    """Run the program in this process, as users do: exit code, stdout and stderr."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["nerf", *map(str, arguments)])
+        capsys.readouterr()
+        code = 0
+        try:
+            importlib.import_module("_program").run(example("commands").make_parser())
+        except SystemExit as stop:
+            code = stop.code
+        return code, *capsys.readouterr()
+
+    return call
+
+
 def ball_scene(origins: np.ndarray, directions: np.ndarray) -> np.ndarray:
     """Colour and opacity of a ball of radius 0.7, coloured by its place."""
     b, c = (origins * directions).sum(-1), (origins**2).sum(-1) - 0.49
@@ -43,18 +61,21 @@ def ball_scene(origins: np.ndarray, directions: np.ndarray) -> np.ndarray:
 
 @pytest.fixture
 def folder(example, tmp_path):
+    return make_ball(tmp_path / "ball", example("scene"))
+
+
+def make_ball(folder: Path, scene: ModuleType) -> Path:
     """Photographs of a ball."""
-    scene = example("scene")
     for part, count in (("train", 12), ("test", 3)):
-        (tmp_path / "ball" / part).mkdir(parents=True)
+        (folder / part).mkdir(parents=True)
         frames = []
         for number, pose in enumerate(scene.poses_around(count)):
             rgba = ball_scene(*scene.camera_rays(pose, 24)).reshape(24, 24, 4)
-            Image.fromarray((255 * rgba).round().astype(np.uint8)).save(tmp_path / "ball" / part / f"r_{number}.png")
+            Image.fromarray((255 * rgba).round().astype(np.uint8)).save(folder / part / f"r_{number}.png")
             frames.append({"file_path": f"./{part}/r_{number}", "transform_matrix": pose.tolist()})
         text = json.dumps({"camera_angle_x": scene.FIELD_OF_VIEW, "bound": 1.0, "frames": frames})
-        (tmp_path / "ball" / f"transforms_{part}.json").write_text(text)
-    return tmp_path / "ball"
+        (folder / f"transforms_{part}.json").write_text(text)
+    return folder
 
 
 def fit(example, folder, field, checkpoint=None, restart=False, **changes):
@@ -379,6 +400,97 @@ def test_views_and_turntables_are_written_whole(example, folder, tmp_path):
             assert picture.size == size
             assert getattr(picture, "n_frames", 1) == (3 if name.endswith("gif") else 1)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["turn.gif", "view-depth.png", "view.png"]
+
+
+def spoil_checkpoint(path: Path, how: str) -> None:
+    """Make a checkpoint one that is not to be used."""
+    if how == "flipped byte":
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 4
+        path.write_bytes(data)
+        return
+    checkpoint = importlib.import_module("_checkpoint")
+    saved = checkpoint.read_checkpoint(path, "nerf")
+    settings, name = saved["settings"], "fields.coarse.features"
+    changes = {
+        "another program": {"settings": settings | {"program": "super_resolution"}},
+        "field unknown": {"settings": settings | {"field": "sdf"}},
+        "radius a text": {"settings": settings | {"radius": "far"}},
+        "fov missing": {"settings": {name: value for name, value in settings.items() if name != "fov"}},
+        "bound infinite": {"settings": settings | {"bound": math.inf}},
+        "step beyond": {"step": 5},
+        "features turned": {"model": saved["model"] | {name: saved["model"][name].movedim(1, -1)}},
+        "features NaN": {"model": saved["model"] | {name: saved["model"][name] * torch.nan}},
+    }
+    checkpoint.write_checkpoint(path, saved | changes[how])
+
+
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [
+        ("flipped byte", "it is damaged: its contents do not agree with its checksum"),
+        ("another program", "it is not of the program nerf"),
+        ("field unknown", "its settings make no network (KeyError: 'sdf')"),
+        ("radius a text", "its setting 'radius' must be float, not str"),
+        ("fov missing", "its settings lack 'fov'"),
+        ("bound infinite", "its setting 'bound' must be a number of at least 0, not inf"),
+        ("step beyond", "its step must be from 1 to its 4 steps, not 5"),
+        ("features turned", "its model's tensor fields.coarse.features must be float32 (1, 7, 8, 8, 8), not float32 (1, 8, 8, 8, 7)"),
+        ("features NaN", "its model's tensor fields.coarse.features holds NaN or infinite numbers"),
+    ],
+)
+def test_a_bad_checkpoint_ends_every_command_with_one_line(example, start, folder, tmp_path, monkeypatch, how, reason):
+    """The exit code is 2; nothing is written, and nothing is trained."""
+    monkeypatch.chdir(tmp_path)
+    training = example("training")
+    monkeypatch.setattr(training, "DEFAULTS", {field: training.DEFAULTS[field] | SMALL[field] for field in SMALL})
+    path = tmp_path / "runs" / "voxel_grid-0.pt"
+    fit(example, folder, "voxels", path)
+    spoil_checkpoint(path, how)
+    before = sorted(each for each in tmp_path.rglob("*") if "ball" not in each.parts)
+    data = path.read_bytes()
+    for others in ("NeRF", "NeRF_without_positional_encoding"):
+        (tmp_path / "runs" / f"{others}-0.pt").write_bytes(data)
+    evaluate = ["evaluate", folder, "--checkpoint", path], ["evaluate", folder, "--only", "voxel grid", "--runs", "runs"]
+    others = ["render", "--checkpoint", path], ["picture", folder, "--runs", "runs"], ["train", folder, "--checkpoint", path]
+    for command in (*evaluate, *others):
+        code, out, error = start(*command)
+        error = error.removeprefix("voxel grid, seed 0\n")
+        assert (code, out, len(error.splitlines())) == (2, "", 1), command
+        assert f"python -m nerf: error: {'cannot use the checkpoint ' if reason in error else ''}" in error
+        # Train and the table compare the settings with those of their own.
+        assert reason in error or "is of another run: " in error
+        assert error.endswith("Remove it, or train with --restart.\n")
+    assert path.read_bytes() == data
+    assert sorted(each for each in tmp_path.rglob("*") if "ball" not in each.parts and "NeRF" not in each.name) == before
+
+
+def test_training_is_prolonged_by_the_command_but_not_by_the_table(start, folder, tmp_path):
+    options = [folder, "--checkpoint", tmp_path / "voxel_grid-0.pt", "--batch=8"]
+    for steps, said in ((3, "Ready: "), (3, "has all 3 steps already"), (5, "has 3 of 3 steps; from here on, the learning rate is")):
+        code, out, _ = start("train", *options, f"--steps={steps}")
+        assert code == 0
+        assert said in out
+    code, _, error = start("train", *options, "--steps=4")
+    assert (code, len(error.splitlines())) == (2, 1)
+    assert "has 5 steps of training already, and this command asks for 4; pass --steps 6, or train with --restart" in error
+    code, _, error = start("evaluate", folder, "--only", "voxel grid", "--runs", tmp_path, "--results", tmp_path / "r.json", "--steps=5")
+    assert code == 2
+    assert "prolonged ['at step 3 of 3'] there and nothing here" in error
+
+
+def test_make_data_removes_what_killed_runs_left(start, tmp_path):
+    import trimesh
+
+    trimesh.creation.icosphere(subdivisions=1).export(tmp_path / "ball.ply")
+    dead, alive = (tmp_path / f".made.{number}.partial" for number in (2**22 + 1, os.getppid()))
+    for path in (dead, alive):
+        (path / "train").mkdir(parents=True)
+        (path / "train" / "r_0.png").write_text("half")
+    options = ["make-data", tmp_path / "ball.ply", "--views=2", "--size=8", "-o", tmp_path / "made"]
+    assert start(*options)[0] == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == [alive.name, "ball.ply", "made"]
+    assert start(*options)[0] == 2
 
 
 def test_evaluate_saves_the_table_and_goes_on(example, folder, tmp_path, capsys, monkeypatch):

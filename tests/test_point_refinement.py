@@ -39,6 +39,23 @@ def call(part):
 
 
 @pytest.fixture
+def start(part, monkeypatch, capsys):
+    """Run the program in this process, as users do: exit code, stdout and stderr."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["point_refinement", *map(str, arguments)])
+        capsys.readouterr()
+        code = 0
+        try:
+            importlib.import_module("_program").run(part("commands").make_parser())
+        except SystemExit as stop:
+            code = stop.code
+        return code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
 def folder(tmp_path):
     return make_folder(tmp_path / "data")
 
@@ -230,6 +247,7 @@ def test_an_interrupted_prediction_leaves_nothing(call, part, folder, tmp_path, 
     assert list(output.parent.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_evaluate_writes_numbers_and_a_picture(call, part, folder, tmp_path, capsys, monkeypatch):
     results, picture = tmp_path / "results.json", tmp_path / "picture.png"
     arguments = ["--seeds", 0, 1, "--steps=2", "--batch=2", "--runs", tmp_path / "runs", "--results", results, "--picture", picture]
@@ -305,17 +323,78 @@ def test_the_land_mask_is_thinned_out_row_by_row(part, tmp_path, monkeypatch):
     assert (data.shrink_earth_mask(tmp_path / "mask.npz") == ~ocean[nearest[:10]][:, nearest]).all()
 
 
-@pytest.mark.parametrize("checkpoint", ["missing", "damaged", "foreign"])
-def test_a_bad_checkpoint_is_named(checkpoint, call, folder, tmp_path):
+def spoil_checkpoint(path: Path, how: str) -> None:
+    """Make a checkpoint one that is not to be used."""
+    data = bytearray(path.read_bytes())
+    files = {"missing": None, "damaged": b"PK", "empty": b"", "flipped byte": data}
+    if how in files:
+        data[len(data) // 2] ^= 4
+        path.unlink()
+        if files[how] is not None:
+            path.write_bytes(files[how])
+        return
+    checkpoint = importlib.import_module("_checkpoint")
+    saved = checkpoint.read_checkpoint(path, "point_refinement")
+    changes = {
+        "another program": {"settings": saved["settings"] | {"program": "nerf"}},
+        "head unknown": {"settings": saved["settings"] | {"head": "none"}},
+        "channels a text": {"settings": saved["settings"] | {"channels": "16"}},
+        "spent NaN": {"spent": float("nan")},
+        "no weights": {"model": {}},
+    }
+    checkpoint.write_checkpoint(path, saved | changes[how])
+
+
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [
+        ("missing", "there is no checkpoint {path}; make one with the subcommand train"),
+        ("damaged", "cannot use the checkpoint {path}: it has no checksum at its end"),
+        ("empty", "cannot use the checkpoint {path}: it is empty"),
+        ("flipped byte", "cannot use the checkpoint {path}: it is damaged: its contents do not agree with its checksum"),
+        ("another program", "cannot use the checkpoint {path}: it is not of the program point_refinement"),
+        ("head unknown", "cannot use the checkpoint {path}: its settings make no network (KeyError: 'none')"),
+        ("channels a text", "cannot use the checkpoint {path}: its setting 'channels' must be int, not str"),
+        ("spent NaN", "cannot use the checkpoint {path}: its seconds spent must be a number of at least 0, not nan"),
+        ("no weights", "cannot use the checkpoint {path}: its model lacks the tensor fine.0.weight"),
+    ],
+)
+def test_a_bad_checkpoint_ends_every_command_with_one_line(how, reason, start, folder, tmp_path, monkeypatch):
+    """The exit code is 2; nothing is written, and nothing is trained."""
+    monkeypatch.chdir(tmp_path)
     path = tmp_path / "run.pt"
-    if checkpoint == "damaged":
-        path.write_bytes(b"PK")
-    elif checkpoint == "foreign":
-        torch.save({"model": {}, "settings": {}, "step": 1, "spent": 1.0}, path)
-    with pytest.raises(SystemExit) as stop:
-        call("predict", folder / "images" / "0.png", "-o", tmp_path / "mask.png", "--checkpoint", path)
-    assert str(path) in stop.value.code
-    assert len(stop.value.code.splitlines()) == 1
+    assert start("train", "--data", folder, *TINY, "--checkpoint", path)[0] == 0
+    spoil_checkpoint(path, how)
+    before = sorted(tmp_path.iterdir())
+    commands = [["predict", folder / "images" / "0.png"], ["picture", "--data", folder]]
+    if how != "missing":
+        commands.append(["train", "--data", folder, *TINY])
+    for command in commands:
+        code, out, error = start(*command, "--checkpoint", path)
+        assert (code, out, len(error.splitlines())) == (2, "", 1)
+        # Train compares the settings with those of its own.
+        assert reason.format(path=path) in error or f"{path} is of another run: " in error
+        assert error.startswith("python -m point_refinement: error: ")
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_training_is_prolonged_by_the_command(start, folder, tmp_path):
+    options = ["--data", folder, *TINY, "--checkpoint", tmp_path / "run.pt"]
+    for steps, said in ((3, "Ready: "), (3, "has all 3 steps already"), (5, "has 3 of 3 steps; from here on, the learning rate is")):
+        code, out, _ = start("train", *options, f"--steps={steps}")
+        assert code == 0
+        assert said in out
+    code, _, error = start("train", *options, "--steps=4")
+    assert (code, len(error.splitlines())) == (2, 1)
+    assert "has 5 steps of training already, and this command asks for 4; pass --steps 6, or train with --restart" in error
+
+
+def test_outputs_are_in_the_folder_in_which_the_program_runs(part):
+    """Not where the committed results are."""
+    parser = part("commands").make_parser()
+    args = parser.parse_args(["evaluate"])
+    assert (args.results, args.picture) == (Path("point_refinement_results.json"), Path("point_refinement.png"))
+    assert parser.parse_args(["picture"]).output == Path("point_refinement.png")
 
 
 @pytest.mark.parametrize(
