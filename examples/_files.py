@@ -14,6 +14,7 @@ import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 
 def write_beside(path: Path, write: Callable[[Path], object]) -> None:
@@ -53,6 +54,12 @@ def claim(path: Path) -> None:
         check_writable(path)
     except OSError as error:
         raise _unwritable(path, error) from None
+
+
+def reserve(file: IO[bytes], size: int) -> None:
+    """Get room on the disk for all of a file: if it is mapped to memory, a full disk would end the program without a word."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file.fileno(), 0, size)
 
 
 def remove_leftovers(path: Path) -> None:

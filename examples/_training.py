@@ -134,7 +134,7 @@ class Trainer:
             if here <= done:
                 raise SystemExit(
                     f"error: {self.checkpoint} has {done} steps of training already, and this command asks for {here};"
-                    f" pass --steps {max(there, done + 1)}, or train with --restart"
+                    f" pass --steps {there} or more, or train with --restart"
                 )
             changes = [*changes, f"at step {done} of {there}"]
             self._say(

@@ -473,7 +473,7 @@ def test_training_is_prolonged_by_the_command_but_not_by_the_table(start, folder
         assert said in out
     code, _, error = start("train", *options, "--steps=4")
     assert (code, len(error.splitlines())) == (2, 1)
-    assert "has 5 steps of training already, and this command asks for 4; pass --steps 6, or train with --restart" in error
+    assert "has 5 steps of training already, and this command asks for 4; pass --steps 5 or more, or train with --restart" in error
     code, _, error = start("evaluate", folder, "--only", "voxel grid", "--runs", tmp_path, "--results", tmp_path / "r.json", "--steps=5")
     assert code == 2
     assert "prolonged ['at step 3 of 3'] there and nothing here" in error

@@ -386,7 +386,7 @@ def test_training_is_prolonged_by_the_command(start, folder, tmp_path):
         assert said in out
     code, _, error = start("train", *options, "--steps=4")
     assert (code, len(error.splitlines())) == (2, 1)
-    assert "has 5 steps of training already, and this command asks for 4; pass --steps 6, or train with --restart" in error
+    assert "has 5 steps of training already, and this command asks for 4; pass --steps 5 or more, or train with --restart" in error
 
 
 def test_outputs_are_in_the_folder_in_which_the_program_runs(part):

@@ -321,7 +321,7 @@ def test_training_is_prolonged_by_the_command(start, tmp_path):
         assert said in out
     code, _, error = start("train", *options, "--steps=4")
     assert (code, len(error.splitlines())) == (2, 1)
-    assert "run.pt has 5 steps of training already, and this command asks for 4; pass --steps 6, or train with --restart" in error
+    assert "run.pt has 5 steps of training already, and this command asks for 4; pass --steps 5 or more, or train with --restart" in error
     assert start("train", *options, "--steps=4", "--restart")[0] == 0
 
 
@@ -340,6 +340,21 @@ def test_evaluate_writes_to_the_folder_in_which_it_runs(start, trained, tmp_path
     code, _, error = start("evaluate", "--checkpoint", trained, "--data", "own")
     assert (code, error.splitlines()[-1].split("error: ")[1]) == (2, f"{results.name} holds no results; remove it, or pass --results")
     assert results.read_text() == "[1"
+
+
+def test_a_full_disk_is_noticed_before_the_work(example, start, trained, tmp_path, monkeypatch):
+    """A mapped file would end the program by a signal, and leave half of itself."""
+
+    def no_room(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", no_room)
+    monkeypatch.setattr(example("upscale"), "to_bytes", None)
+    output = tmp_path / "out" / "a.tif"
+    code, out, error = start("upscale", tmp_path / "photos" / "photo0.png", "-o", output, "--checkpoint", trained)
+    assert (code, out) == (2, "")
+    assert error == f"python -m super_resolution: error: cannot write {output}: No space left on device\n"
+    assert list(output.parent.iterdir()) == []
 
 
 def test_upscale_removes_what_killed_runs_left(start, trained, tmp_path):

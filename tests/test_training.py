@@ -398,9 +398,9 @@ def test_training_can_be_prolonged_again_and_shortened(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("stop", "steps", "reason"),
     [
-        (None, 5, "6 steps of training already, and this command asks for 5; pass --steps 7"),
-        (4, 3, "4 steps of training already, and this command asks for 3; pass --steps 6"),
-        (4, 4, "4 steps of training already, and this command asks for 4; pass --steps 6"),
+        (None, 5, "6 steps of training already, and this command asks for 5; pass --steps 6 or more"),
+        (4, 3, "4 steps of training already, and this command asks for 3; pass --steps 6 or more"),
+        (4, 4, "4 steps of training already, and this command asks for 4; pass --steps 6 or more"),
     ],
 )
 def test_fewer_steps_than_are_done_are_refused(stop, steps, reason, tmp_path):

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from _files import write_beside
+from _files import reserve, write_beside
 
 from .data import TILE, open_picture
 from .model import FINER, HALO, POINTS, STRIDE, Refiner
@@ -74,6 +74,7 @@ def predict(model: Refiner, path: Path, output: Path, device: torch.device) -> N
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=output.parent) as file:
         out = np.memmap(file, dtype=np.uint8, mode="w+", shape=shape)
+        reserve(file, out.nbytes)
         points = fill(model, picture, out, device)
         write_beside(output, lambda partial: Image.fromarray(out).save(partial))
     land = f"{100 * np.count_nonzero(out) / out.size:.1f} %"

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 import torchsample as ts
 from _common import to_map
-from _files import claim, write_beside
+from _files import claim, reserve, write_beside
 
 from .data import open_picture, to_bytes
 from .model import Liif
@@ -88,6 +88,8 @@ def _write(path: Path, tiles: Tiles, size: tuple[int, int], tile: int) -> None:
     if path.suffix.lower() in (".tif", ".tiff"):
         # A file that is mapped to memory: the system writes what does not fit.
         out = tifffile.memmap(path, shape=shape, dtype=np.uint8, photometric="rgb", bigtiff=size[0] * size[1] * 3 > 2**32 - 2**20)
+        with path.open("r+b") as file:
+            reserve(file, path.stat().st_size)
         ts.tiled(tiles, size, out, tile, progress=bar)
         out.flush()
         return
