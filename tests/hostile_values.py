@@ -33,15 +33,19 @@ class Mine(Exception):  # noqa: N818
     """What a user's own function raises."""
 
 
-# Callables of the wrong kind.
-
-
 def fails(*_: Any, **__: Any) -> Any:
     raise Mine
 
 
-def takes_nothing() -> int:
-    return 3
+def takes_nothing() -> None: ...
+
+
+class Thing:
+    """A class where a value is wanted."""
+
+    def __init__(self, size: Any = None) -> None:
+        if size is not None:
+            raise Mine
 
 
 class Wide(nn.Linear):
@@ -85,9 +89,6 @@ CALLABLES: list[Value] = [
     _answer("x.to(float8)", lambda x: x.to(FLOAT8[0])),
     _answer("x > 0", lambda x: x > 0),
 ]
-
-
-# Kernels and boundaries of the wrong kind.
 
 
 class OwnKernel(Kernel):
@@ -199,9 +200,8 @@ STRANGE: list[Value] = [
     ("['x', 'y']", ["x", "y"]),
     ("[nan, 1.0]", [math.nan, 1.0]),
     ("range(3)", range(3)),
-    ("int", int),
+    ("Thing", Thing),
     ("math", math),
-    ("len", len),
     ("...", ...),
     ("slice(2)", slice(2)),
     ("np.zeros(3)", np.zeros(3)),

@@ -394,7 +394,7 @@ ERRORS = {
     "box pose": (lambda: ray.intersect_oriented_box(ZERO, ZERO, 2 * torch.eye(4), 1.0), ValueError, "pose", "scale"),
     "near at far": (lambda: ray.intervals(1.0, 1.0, 4), ValueError, "near", "near[hit]"),
     "near above far": (lambda: ray.intervals(torch.tensor([1.0, 3.0]), 2.0, 4), ValueError, "near", "near 3 and far 2 at [1]"),
-    "near NaN": (lambda: ray.intervals(math.nan, 1.0, 4), ValueError, "near", "below `far`"),
+    "near NaN": (lambda: ray.intervals(math.nan, 1.0, 4), ValueError, "near", "got nan"),
     "near 0, disparity": (lambda: ray.intervals(0.0, 1.0, 4, "disparity"), ValueError, "near", "'disparity'"),
     "near 0, log": (lambda: ray.intervals(0.0, 1.0, 4, "log"), ValueError, "near", "'log'"),
     "near below 0": (lambda: ray.intervals(-1.0, 1.0, 4, "sqrt"), ValueError, "near", "'sqrt'"),

@@ -137,6 +137,38 @@ def test_later_updates():
     check_later_updates()
 
 
+def check_draws():
+    """Among occupied cells, more than a quarter of all, and among all cells, each is as likely as any other: counted over 64 draws."""
+    occupied = torch.rand(64 * 64, generator=torch.Generator().manual_seed(3)) < 0.4
+    occupied[0], occupied[-1] = False, False
+    grid = ts.render.OccupancyGrid((0, 0), (1, 1), 64, decay=1.0)
+    counts, draws = torch.zeros(64 * 64), 64
+
+    def field(points):
+        cells = (points * 64).floor().long() @ torch.tensor([1, 64])
+        counts[cells] += 1
+        return occupied[cells].float()
+
+    generator = torch.Generator().manual_seed(0)
+    grid.update(field, 0, generator=generator)
+    assert torch.equal(grid.mask.flatten(), occupied)
+    counts.zero_()
+    for step in range(256, 256 + 16 * draws, 16):
+        grid.update(field, step, generator=generator)
+    for kind, chance in ((~occupied, 1 - (1 - 1 / 4096) ** 1024), (occupied, 1 - ((1 - 1 / 4096) * (1 - 1 / int(occupied.sum()))) ** 1024)):
+        own = counts[kind]
+        spread = math.sqrt(draws * chance * (1 - chance))
+        assert bool(((own - draws * chance).abs() < 6 * spread).all())
+        # From the first cells to the last, and those themselves.
+        assert bool(((own[[0, -1]] - draws * chance).abs() < 4 * spread).all())
+        for part in own.chunk(16):
+            assert abs(float(part.mean()) - draws * chance) < 5 * spread / math.sqrt(len(part))
+
+
+def test_draws():
+    check_draws()
+
+
 def test_updates_repeat_with_a_generator():
     grids = [ts.render.OccupancyGrid((-1, -1, -1), (1, 1, 1), 8) for _ in range(2)]
     for grid in grids:

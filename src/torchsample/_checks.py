@@ -6,8 +6,8 @@ import importlib
 import math
 import os
 from collections.abc import Sequence
-from numbers import Integral, Real
-from typing import TypeGuard
+from numbers import Integral, Rational, Real
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor
@@ -101,8 +101,9 @@ def check_number(
     """Check a plain number, and that it is from ``low`` to ``high``."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(message(function, argument, wanted, describe(value), remedy))
-    # Compared as it is: an int may be more than any float.
-    if not low <= value <= high:  # type: ignore[operator]
+    # Ints are compared as they are, as they may be more than any float; NumPy's floats would turn the limits into their own dtype.
+    exact: Any = value if isinstance(value, Rational) else float(value)
+    if not low <= exact <= high:
         raise ValueError(message(function, argument, wanted, describe(value), remedy))
 
 

@@ -15,9 +15,38 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from .._checks import message
+from .._checks import check_count, check_flag, describe, message
+from .kernels import check_index, check_positions
+from .probe import boundary_fault
 
 __all__ = ["Border", "Boundary", "Circular", "Reflection", "Zeros", "get_boundaries"]
+
+
+def _check(rule: object, method: str, position: Tensor, side: int, align_corners: bool, reach: int = 0) -> None:
+    """Check what a method is called with; what the engine has passes at once."""
+    if method == "resolve":
+        check_index(rule, method, position)
+    else:
+        check_positions(rule, method, "position", position)
+    if (
+        type(side) is not int
+        or not 0 < side < 1 << 30
+        or type(align_corners) is not bool
+        or type(reach) is not int
+        or not 0 <= reach < 1 << 30
+    ):
+        limit = 1 << (30 if isinstance(position, Tensor) and position.dtype == torch.int32 else 62)
+        _check_axis(f"ts.interpolation.{type(rule).__name__}.{method}", side, limit, align_corners, reach)
+
+
+def _check_axis(function: str, side: int, limit: int, align_corners: bool, reach: int) -> None:
+    if torch._C._is_tracing():
+        # Sides are tensors there.
+        return
+    check_flag(function, "align_corners", align_corners)
+    for argument, count, least in (("side", side, 1), ("reach", reach, 0)):
+        if check_count(function, argument, count, least) > limit:
+            raise ValueError(message(function, argument, f"at most {limit} here", count, "Indices are doubled; pass index.long()."))
 
 
 class Boundary(ABC):
@@ -25,10 +54,12 @@ class Boundary(ABC):
 
     def fold(self, position: Tensor, side: int, align_corners: bool, reach: int) -> Tensor:
         """Equivalent position near the map; ``reach`` is how many pixels from a position a kernel looks."""
+        _check(self, "fold", position, side, align_corners, reach)
         return position.clamp(-reach - 1, side + reach)
 
     def fold_slope(self, position: Tensor, side: int, align_corners: bool, reach: int) -> Tensor:
         """Derivative of ``fold``; found automatically where a boundary has a ``fold`` of its own and does not state it."""
+        _check(self, "fold_slope", position, side, align_corners, reach)
         return ((position >= -reach - 1) & (position <= side + reach)).to(position.dtype)
 
     def __init_subclass__(cls, **kwargs: object) -> None:
@@ -55,6 +86,7 @@ class Zeros(Boundary):
     """The map is surrounded by zeros."""
 
     def resolve(self, index: Tensor, side: int, align_corners: bool) -> tuple[Tensor, Tensor | None]:
+        _check(self, "resolve", index, side, align_corners)
         return index.clamp(0, side - 1), (index >= 0) & (index < side)
 
 
@@ -63,6 +95,7 @@ class Border(Boundary):
     """The edge pixels go on for ever."""
 
     def resolve(self, index: Tensor, side: int, align_corners: bool) -> tuple[Tensor, Tensor | None]:
+        _check(self, "resolve", index, side, align_corners)
         return index.clamp(0, side - 1), None
 
 
@@ -73,6 +106,7 @@ class Reflection(Boundary):
     endless = False
 
     def fold(self, position: Tensor, side: int, align_corners: bool, reach: int) -> Tensor:
+        _check(self, "fold", position, side, align_corners, reach)
         mirror, span = self._mirror(side, align_corners)
         if span == 0:
             return 0 * position
@@ -82,6 +116,7 @@ class Reflection(Boundary):
         return torch.where(self._is_inside(position, mirror, span), position, folded)
 
     def fold_slope(self, position: Tensor, side: int, align_corners: bool, reach: int) -> Tensor:
+        _check(self, "fold_slope", position, side, align_corners, reach)
         mirror, span = self._mirror(side, align_corners)
         if span == 0:
             return torch.zeros_like(position)
@@ -96,6 +131,7 @@ class Reflection(Boundary):
         return (position - mirror - span / 2).abs() <= span / 2
 
     def resolve(self, index: Tensor, side: int, align_corners: bool) -> tuple[Tensor, Tensor | None]:
+        _check(self, "resolve", index, side, align_corners)
         if align_corners:
             phase = torch.remainder(index, max(2 * (side - 1), 1))
             return torch.minimum(phase, (2 * (side - 1) - phase).abs()), None
@@ -110,25 +146,34 @@ class Circular(Boundary):
     endless = False
 
     def fold(self, position: Tensor, side: int, align_corners: bool, reach: int) -> Tensor:
+        _check(self, "fold", position, side, align_corners, reach)
         # Inside, the remainder would only round.
         return torch.where((position >= 0) & (position < side), position, torch.remainder(position, side))
 
     def fold_slope(self, position: Tensor, side: int, align_corners: bool, reach: int) -> Tensor:
+        _check(self, "fold_slope", position, side, align_corners, reach)
         return torch.ones_like(position)
 
     def resolve(self, index: Tensor, side: int, align_corners: bool) -> tuple[Tensor, Tensor | None]:
+        _check(self, "resolve", index, side, align_corners)
         return torch.remainder(index, side), None
 
 
 _BOUNDARIES: dict[str, Boundary] = {"zeros": Zeros(), "border": Border(), "reflection": Reflection(), "circular": Circular()}
 
 
+_BUILT_IN = {type(boundary) for boundary in _BOUNDARIES.values()}
+
+
 def _get_boundary(function: str, padding_mode: str | Boundary) -> Boundary:
     if isinstance(padding_mode, Boundary):
+        if type(padding_mode) not in _BUILT_IN and (fault := boundary_fault(padding_mode)):
+            wanted = "a Boundary whose fold gives positions, and resolve indices from 0 to side - 1 and a bool mask or None"
+            raise ValueError(message(function, "padding_mode", wanted, fault, "See what ts.interpolation.Boundary says of both."))
         return padding_mode
     if not isinstance(padding_mode, str) or padding_mode not in _BOUNDARIES:
         wanted = f"one of {', '.join(map(repr, _BOUNDARIES))}, a Boundary, or one of them per axis"
-        raise ValueError(message(function, "padding_mode", wanted, repr(padding_mode), "Check the spelling."))
+        raise ValueError(message(function, "padding_mode", wanted, describe(padding_mode), "Check the spelling."))
     return _BOUNDARIES[padding_mode]
 
 
@@ -138,5 +183,5 @@ def get_boundaries(function: str, padding_mode: str | Boundary | Sequence[str | 
         return (_get_boundary(function, padding_mode),) * rank
     if len(padding_mode) != rank:
         remedy = "The order is that of the coordinates, (x, y, ...)."
-        raise ValueError(message(function, "padding_mode", f"one name, or {rank} for {rank}-D coords", repr(padding_mode), remedy))
+        raise ValueError(message(function, "padding_mode", f"one name, or {rank} for {rank}-D coords", describe(padding_mode), remedy))
     return tuple(_get_boundary(function, name) for name in padding_mode)

@@ -7,6 +7,7 @@ and ``weights`` says how much each of them counts, given the fraction ``t = posi
 from __future__ import annotations
 
 import math
+import sys
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from itertools import pairwise
@@ -15,9 +16,29 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from .._checks import is_int, message
+from .._checks import as_int, check_floating, check_number, check_tensor, describe, is_int, message
+from .probe import kernel_fault
 
 __all__ = ["BSpline", "Cubic", "Kernel", "Linear", "Nearest", "get_kernel"]
+
+_FLOATING = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64})
+
+
+def check_positions(rule: object, method: str, argument: str, value: Tensor) -> None:
+    """Check what a method is called with; plain tensors, as the engine has them, pass at once."""
+    if type(value) is not Tensor or value.dtype not in _FLOATING or value.layout is not torch.strided or value.is_nested:
+        check_floating(f"ts.interpolation.{type(rule).__name__}.{method}", argument, value)
+
+
+def check_index(rule: object, method: str, index: Tensor) -> None:
+    """As `check_positions`, for the pixels that taps read."""
+    whole = (torch.int64, torch.int32)
+    if type(index) is Tensor and index.dtype in whole and index.layout is torch.strided and not index.is_nested:
+        return
+    function = f"ts.interpolation.{type(rule).__name__}.{method}"
+    check_tensor(function, "index", index)
+    if index.dtype not in whole:
+        raise TypeError(message(function, "index", "int64 or int32", index.dtype, "Convert it with index.long()."))
 
 
 class Kernel(ABC):
@@ -34,6 +55,7 @@ class Kernel(ABC):
 
     def anchor(self, position: Tensor) -> Tensor:
         """Whole pixel position that the offsets count from."""
+        check_positions(self, "anchor", "position", position)
         return position.floor()
 
     @abstractmethod
@@ -42,6 +64,7 @@ class Kernel(ABC):
 
     def slopes(self, t: Tensor) -> tuple[Tensor, ...]:
         """Derivative of each weight; found automatically where a kernel does not state it."""
+        check_positions(self, "slopes", "t", t)
 
         def slope(tap: int) -> Tensor:
             derivative: Tensor = torch.func.grad(lambda t: self.weights(t)[tap].sum())(t)
@@ -64,13 +87,16 @@ class Nearest(Kernel):
     selects = True
 
     def anchor(self, position: Tensor) -> Tensor:
+        check_positions(self, "anchor", "position", position)
         return position.round()
 
     def weights(self, t: Tensor) -> tuple[Tensor, ...]:
+        check_positions(self, "weights", "t", t)
         # A function of t, so that the gradient with respect to coords exists, and is zero.
         return (0 * t + 1,)
 
     def slopes(self, t: Tensor) -> tuple[Tensor, ...]:
+        check_positions(self, "slopes", "t", t)
         return (0 * t,)
 
 
@@ -81,9 +107,11 @@ class Linear(Kernel):
     offsets = (0, 1)
 
     def weights(self, t: Tensor) -> tuple[Tensor, ...]:
+        check_positions(self, "weights", "t", t)
         return 1 - t, t
 
     def slopes(self, t: Tensor) -> tuple[Tensor, ...]:
+        check_positions(self, "slopes", "t", t)
         # A function of t as well, so that the second derivative exists, and is zero.
         return 0 * t - 1, 0 * t + 1
 
@@ -101,6 +129,11 @@ class Cubic(Kernel):
     a: float = -0.75
     offsets = (-1, 0, 1, 2)
 
+    def __post_init__(self) -> None:
+        remedy = "-0.75 is PyTorch's, -0.5 Catmull-Rom's."
+        check_number("ts.interpolation.Cubic", "a", self.a, "a finite number", remedy, -sys.float_info.max, sys.float_info.max)
+        object.__setattr__(self, "a", float(self.a))
+
     def _near(self, x: Tensor) -> Tensor:
         # Factored, so that the weight of a neighbour at distance 1 is exactly zero.
         return (x - 1) * (((self.a + 2) * x - 1) * x - 1)
@@ -109,9 +142,12 @@ class Cubic(Kernel):
         return self.a * (x - 1) * (x - 2) * (x - 2)
 
     def weights(self, t: Tensor) -> tuple[Tensor, ...]:
+        check_positions(self, "weights", "t", t)
         return self._far(1 + t), self._near(t), self._near(1 - t), self._far(2 - t)
 
     def slopes(self, t: Tensor) -> tuple[Tensor, ...]:
+        check_positions(self, "slopes", "t", t)
+
         def near(x: Tensor) -> Tensor:
             return (3 * (self.a + 2) * x - 2 * (self.a + 3)) * x
 
@@ -160,7 +196,8 @@ class BSpline(Kernel):
     def __post_init__(self) -> None:
         if not is_int(self.degree) or self.degree not in (2, 3, 4, 5):
             remedy = "Degrees 0 and 1 are Nearest() and Linear()."
-            raise ValueError(message("ts.interpolation.BSpline", "degree", "2, 3, 4 or 5", repr(self.degree), remedy))
+            raise ValueError(message("ts.interpolation.BSpline", "degree", "2, 3, 4 or 5", describe(self.degree), remedy))
+        object.__setattr__(self, "degree", as_int(self.degree))
 
     @property
     def offsets(self) -> tuple[int, ...]:  # type: ignore[override]
@@ -172,6 +209,7 @@ class BSpline(Kernel):
         return _spline_poles(self.degree)
 
     def anchor(self, position: Tensor) -> Tensor:
+        check_positions(self, "anchor", "position", position)
         return (position + self._shift).floor()
 
     @property
@@ -180,9 +218,11 @@ class BSpline(Kernel):
         return 0.0 if self.degree % 2 else 0.5
 
     def weights(self, t: Tensor) -> tuple[Tensor, ...]:
+        check_positions(self, "weights", "t", t)
         return spline_weights(t + self._shift, self.degree)
 
     def slopes(self, t: Tensor) -> tuple[Tensor, ...]:
+        check_positions(self, "slopes", "t", t)
         # The derivative of a B-spline is the difference of two of the degree below (de Boor, 1978).
         lower = spline_weights(t + self._shift, self.degree - 1)
         return -lower[0], *(before - after for before, after in pairwise(lower)), lower[-1]
@@ -203,11 +243,17 @@ _KERNELS: dict[str, Kernel] = {
 }
 
 
+_BUILT_IN = {type(kernel) for kernel in _KERNELS.values()}
+
+
 def get_kernel(function: str, mode: str | Kernel) -> Kernel:
     """The kernel that a mode names."""
     if isinstance(mode, Kernel):
+        if type(mode) not in _BUILT_IN and (fault := kernel_fault(mode)):
+            wanted = "a Kernel with ints for offsets, and a floating-point weight of the shape of t for each of them"
+            raise ValueError(message(function, "mode", wanted, fault, "See what ts.interpolation.Kernel says of each part."))
         return mode
     if not isinstance(mode, str) or mode not in _KERNELS:
         wanted = f"one of {', '.join(map(repr, _KERNELS))}, or a Kernel"
-        raise ValueError(message(function, "mode", wanted, repr(mode), "'linear' means the same at any rank, and so does 'cubic'."))
+        raise ValueError(message(function, "mode", wanted, describe(mode), "'linear' means the same at any rank, and so does 'cubic'."))
     return _KERNELS[mode]

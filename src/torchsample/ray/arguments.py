@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from numbers import Real
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from .._checks import check_tensor, message
+from .._checks import check_device, check_floating, check_number, check_tensor, describe, message
 from .._eager import why_not_eager
 from ..coordinates.convert import arithmetic_dtype
-from ..sampling.checks import check_device
-
-
-def check_floating(function: str, argument: str, tensor: Tensor) -> None:
-    check_tensor(function, argument, tensor)
-    if not tensor.is_floating_point():
-        raise TypeError(message(function, argument, "a floating-point tensor", tensor.dtype, f"Convert it with {argument}.float()."))
 
 
 def check_width(function: str, argument: str, tensor: Tensor, width: int, names: str) -> None:
@@ -41,6 +36,29 @@ def common_dtype(*tensors: Tensor) -> torch.dtype:
     return arithmetic_dtype(dtype)
 
 
+def first_wrong(values: Tensor, wrong: Tensor) -> str:
+    """The first of some numbers that is wrong, and its index, for an error."""
+    place = wrong.nonzero()[0].tolist()
+    return f"{values[tuple(place)].item():.6g}" + (f" at {place}" if place else "")
+
+
+def check_real(function: str, argument: str, tensor: Tensor) -> None:
+    """Check a tensor of real numbers, whole ones as well."""
+    check_tensor(function, argument, tensor)
+    if tensor.is_complex() or tensor.dtype == torch.bool or (tensor.is_floating_point() and tensor.dtype.itemsize < 2):
+        check_floating(function, argument, tensor)
+
+
+def as_number(function: str, argument: str, value: Any, like: Tensor) -> Tensor:
+    """A plain number as a tensor like another one, float32 at least."""
+    check_number(function, argument, value, "a number or a tensor", "Pass a float, or one per batch as a tensor.")
+    dtype = arithmetic_dtype(like.dtype)
+    if torch.finfo(dtype).max < abs(value if isinstance(value, int) else float(value)) < math.inf:
+        raise ValueError(message(function, argument, f"a number that {dtype} can hold", describe(value), "Pass tensors in float64."))
+    # Filled rather than copied: a copy from the host would wait for the device.
+    return like.new_full((), float(value), dtype=dtype)
+
+
 def align(function: str, argument: str, tensor: Tensor, leading: Sequence[int], trailing: int, like: Tensor) -> Tensor:
     """Let the first dimensions of a tensor ``(*batch, *trailing)`` be the first ones of rays ``(*leading)``, and convert it."""
     if tensor.device != like.device:
@@ -61,24 +79,22 @@ def align(function: str, argument: str, tensor: Tensor, leading: Sequence[int], 
 def as_scalars(function: str, argument: str, value: float | Tensor, leading: Sequence[int], like: Tensor) -> Tensor:
     """A number, or numbers ``(*batch)``, to be multiplied with ``(*leading)``."""
     if isinstance(value, Tensor):
+        check_real(function, argument, value)
         return align(function, argument, value, leading, 0, like)
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(message(function, argument, "a number or a tensor", repr(value), "Pass a float, or one per batch as a tensor."))
-    return like.new_full((), float(value))
+    return as_number(function, argument, value, like)
 
 
 def _as_vector(function: str, argument: str, value: object, like: Tensor) -> Tensor:
     wanted = f"a number, {like.shape[-1]} numbers or a tensor (*batch, {like.shape[-1]})"
     if not isinstance(value, Sequence) or len(value) == 0 or not all(isinstance(component, Real) for component in value):
-        raise TypeError(message(function, argument, wanted, repr(value), "Pass one number per axis, (x, y, ...)."))
-    # Filled rather than copied: a copy from the host would wait for the device.
-    return torch.stack([like.new_full((), float(component)) for component in value])
+        raise TypeError(message(function, argument, wanted, describe(value), "Pass one number per axis, (x, y, ...)."))
+    return torch.stack([as_number(function, argument, component, like) for component in value])
 
 
 def as_vectors(function: str, argument: str, value: float | Sequence[float] | Tensor, leading: Sequence[int], like: Tensor) -> Tensor:
     """A vector for all rays, or vectors ``(*batch, d)``; a number stands for every component."""
     if isinstance(value, Real) and not isinstance(value, bool):
-        return like.new_full(like.shape[-1:], float(value))
+        return as_number(function, argument, value, like).expand(like.shape[-1:])
     vectors = value if isinstance(value, Tensor) else _as_vector(function, argument, value, like)
     check_width(function, argument, vectors, like.shape[-1], "one number per axis")
     return align(function, argument, vectors, leading, 1, like)
@@ -87,7 +103,7 @@ def as_vectors(function: str, argument: str, value: float | Sequence[float] | Te
 def check_rays(function: str, origins: Tensor, directions: Tensor, width: int | None = None) -> tuple[Tensor, Tensor]:
     """Check ``(*rays, d)`` twice, and return both in one dtype and shape."""
     check_floating(function, "origins", origins)
-    check_width(function, "origins", origins, width or (origins.shape[-1] if origins.ndim else 1), "(x, y, z)")
+    check_width(function, "origins", origins, width or max(origins.shape[-1] if origins.ndim else 1, 1), "(x, y, z)")
     check_width(function, "directions", directions, origins.shape[-1], "(x, y, z)")
     try:
         shape = torch.broadcast_shapes(origins.shape, directions.shape)  # type: ignore[no-untyped-call]

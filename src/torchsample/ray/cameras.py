@@ -9,10 +9,10 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from .._checks import check_choice, check_flag, check_size, message
+from .._checks import check_choice, check_flag, check_floating, check_size, message
 from ..coordinates.convert import check_coords
-from .arguments import align, as_scalars, check_floating, check_width, common_dtype, readable
-from .poses import Convention, Rays, read_pose, rotate
+from .arguments import align, as_scalars, check_width, common_dtype, first_wrong, readable
+from .poses import Convention, Rays, first_matrix, read_pose, rotate
 
 __all__ = ["equirectangular", "fisheye", "orthographic", "pinhole"]
 
@@ -30,9 +30,9 @@ def _read(function: str, coords: Tensor, pose: Tensor, size: Sequence[int], conv
 
 
 def _check_open(function: str, argument: str, values: Tensor, high: float, remedy: str) -> None:
-    if readable(values) and not bool(((values > 0) & (values < high)).all()):
-        wanted = "positive" if math.isinf(high) else f"between 0 and {high:.5g}"
-        raise ValueError(message(function, argument, wanted, values.detach().flatten().tolist()[:4], remedy))
+    if readable(values) and not bool((fits := (values > 0) & (values < high)).all()):
+        wanted = "positive and finite" if math.isinf(high) else f"between 0 and {high:.5g}"
+        raise ValueError(message(function, argument, wanted, first_wrong(values, ~fits), remedy))
 
 
 def _check_intrinsics(function: str, intrinsics: Tensor) -> None:
@@ -43,10 +43,11 @@ def _check_intrinsics(function: str, intrinsics: Tensor) -> None:
     if readable(intrinsics):
         fixed = intrinsics.detach()[..., (1, 2, 2, 2), (0, 0, 1, 2)]
         focal = intrinsics.detach()[..., (0, 1), (0, 1)]
-        if not bool(((fixed == fixed.new_tensor([0, 0, 0, 1])).all(-1) & (focal > 0).all(-1)).all()):
+        wrong = ~((fixed == fixed.new_tensor([0, 0, 0, 1])).all(-1) & (focal > 0).all(-1))
+        if bool(wrong.any()):
             wanted = "[[fx, skew, cx], [0, fy, cy], [0, 0, 1]] with positive fx and fy"
             remedy = "Signs of axes belong to `convention`; a transposed matrix has cx and cy in the last row."
-            raise ValueError(message(function, "intrinsics", wanted, intrinsics.tolist(), remedy))
+            raise ValueError(message(function, "intrinsics", wanted, first_matrix("matrix", intrinsics, wrong), remedy))
 
 
 def _plane(

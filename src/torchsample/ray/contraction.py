@@ -9,20 +9,25 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from .._checks import check_choice, message
+from .._checks import check_callable, check_choice, check_device, check_floating, describe, message
 from ..coordinates.convert import arithmetic_dtype
-from .arguments import check_floating, check_width
 
 __all__ = ["contract", "push_forward", "uncontract"]
 
 Norm = Literal["l2", "linf"]
 
 
-def _length(function: str, argument: str, x: Tensor, norm: str) -> Tensor:
-    """Norms ``(..., 1)``, those below 1 as 1: there nothing happens, and a root would have no derivative at 0."""
+def _widen(function: str, argument: str, x: Tensor) -> Tensor:
+    """Check points ``(..., d)``, and return them in a dtype fit for arithmetic."""
     check_floating(function, argument, x)
-    if x.ndim == 0:
-        raise ValueError(message(function, argument, "of shape (..., d)", "a tensor without dimensions", f"Use {argument}.reshape(1)."))
+    if x.ndim == 0 or x.shape[-1] == 0:
+        wanted, remedy = "of shape (..., d), d at least 1", f"Use {argument}.reshape(1) for a single coordinate."
+        raise ValueError(message(function, argument, wanted, f"shape {tuple(x.shape)}", remedy))
+    return x.to(arithmetic_dtype(x.dtype))
+
+
+def _length(function: str, x: Tensor, norm: str) -> Tensor:
+    """Norms ``(..., 1)``, those below 1 as 1: there nothing happens, and a root would have no derivative at 0."""
     check_choice(function, "norm", norm, ("l2", "linf"))
     if norm == "linf":
         return x.abs().amax(-1, keepdim=True).clamp_min(1)
@@ -73,8 +78,9 @@ def contract(x: Tensor, norm: Norm = "l2") -> Tensor:
             [ 0.0000,  1.7500,  0.0000],
             [ 0.0000,  0.0000, -2.0000]])
     """
-    wide = x.to(arithmetic_dtype(x.dtype)) if isinstance(x, Tensor) and x.is_floating_point() else x
-    length = _length("ts.ray.contract", "x", wide, norm)
+    function = "ts.ray.contract"
+    wide = _widen(function, "x", x)
+    length = _length(function, wide, norm)
     return ((2 - 1 / length) * (wide / length)).to(x.dtype)
 
 
@@ -108,8 +114,9 @@ def uncontract(z: Tensor, norm: Norm = "l2") -> Tensor:
     tensor([[0.5000, 0.0000, 0.0000],
             [0.0000, 4.0000, 0.0000]])
     """
-    wide = z.to(arithmetic_dtype(z.dtype)) if isinstance(z, Tensor) and z.is_floating_point() else z
-    length = _length("ts.ray.uncontract", "z", wide, norm)
+    function = "ts.ray.uncontract"
+    wide = _widen(function, "z", z)
+    length = _length(function, wide, norm)
     room = length * (2 - length)
     return (wide / room.where(length <= 2, math.nan)).to(z.dtype)
 
@@ -154,13 +161,41 @@ def push_forward(fn: Callable[[Tensor], Tensor], mean: Tensor, cov: Tensor) -> t
             [0.0000, 0.5625]]))
     """
     function = "ts.ray.push_forward"
-    check_floating(function, "mean", mean)
-    check_width(function, "mean", mean, mean.shape[-1] if mean.ndim else 1, "coordinates")
+    check_callable(function, "fn", fn, "from points (..., d) to points (..., e)", "Pass ts.ray.contract, or a function of your own.")
+    _widen(function, "mean", mean)
+    _check_cov(function, cov, mean)
+    d = mean.shape[-1]
+    # One evaluation at d copies of the points, along an axis in each.
+    copies = mean.repeat(d, *[1] * mean.ndim)
+    tangents = torch.eye(d, dtype=mean.dtype, device=mean.device).reshape(d, *[1] * (mean.ndim - 1), d).expand(d, *mean.shape)
+    values, columns = torch.func.jvp(_checked(function, fn), (copies,), (tangents.contiguous(),))  # type: ignore[misc]
+    jacobian = columns.movedim(0, -1)
+    # Sums of products rather than matrix products, which autocast and TF32 would round.
+    half = (jacobian.unsqueeze(-1) * cov.unsqueeze(-3)).sum(-2)
+    return values[0], (half.unsqueeze(-2) * jacobian.unsqueeze(-3)).sum(-1)
+
+
+def _checked(function: str, fn: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """A user's function, whose answers are looked at."""
+
+    def checked(points: Tensor) -> Tensor:
+        answer = fn(points)
+        fits = isinstance(answer, Tensor) and answer.is_floating_point() and answer.dtype.itemsize > 1 and answer.device == points.device
+        if not fits or answer.shape[:-1] != points.shape[:-1] or answer.ndim != points.ndim:
+            wanted = f"a callable from points {tuple(points.shape)} to points ({', '.join(map(str, points.shape[:-1]))}, e)"
+            raise ValueError(message(function, "fn", wanted, describe(answer), "Move each point on its own."))
+        return answer
+
+    return checked
+
+
+def _check_cov(function: str, cov: Tensor, mean: Tensor) -> None:
+    """Check covariances ``(..., d, d)`` for means ``(..., d)``."""
     check_floating(function, "cov", cov)
+    check_device(function, "cov", cov.device, "mean", mean.device)
     if cov.ndim < 2 or cov.shape[-2:] != (mean.shape[-1],) * 2 or cov.ndim > mean.ndim + 1:
         wanted = f"of shape (..., {mean.shape[-1]}, {mean.shape[-1]}) for means {tuple(mean.shape)}"
         raise ValueError(message(function, "cov", wanted, f"shape {tuple(cov.shape)}", "Make one of variances with torch.diag_embed."))
-    d = mean.shape[-1]
     try:
         fits = torch.broadcast_shapes(cov.shape[:-2], mean.shape[:-1]) == mean.shape[:-1]  # type: ignore[no-untyped-call]
     except RuntimeError:
@@ -168,11 +203,3 @@ def push_forward(fn: Callable[[Tensor], Tensor], mean: Tensor, cov: Tensor) -> t
     if not fits:
         wanted = f"of a shape whose first dimensions broadcast to those of means {tuple(mean.shape)}"
         raise ValueError(message(function, "cov", wanted, f"shape {tuple(cov.shape)}", "One matrix for each mean, or one for all."))
-    # One evaluation at d copies of the points, along an axis in each.
-    copies = mean.repeat(d, *[1] * mean.ndim)
-    tangents = torch.eye(d, dtype=mean.dtype, device=mean.device).reshape(d, *[1] * (mean.ndim - 1), d).expand(d, *mean.shape)
-    values, columns = torch.func.jvp(fn, (copies,), (tangents.contiguous(),))  # type: ignore[misc]
-    jacobian = columns.movedim(0, -1)
-    # Sums of products rather than matrix products, which autocast and TF32 would round.
-    half = (jacobian.unsqueeze(-1) * cov.unsqueeze(-3)).sum(-2)
-    return values[0], (half.unsqueeze(-2) * jacobian.unsqueeze(-3)).sum(-1)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .._checks import message
-from .arguments import as_scalars, as_vectors, check_rays, readable
+from .arguments import as_scalars, as_vectors, check_rays, first_wrong, readable
 from .poses import read_pose, rotate
 
 __all__ = ["Hits", "intersect_box", "intersect_oriented_box", "intersect_sphere"]
@@ -103,10 +103,12 @@ def intersect_box(
     function = "ts.ray.intersect_box"
     origins, directions = check_rays(function, origins, directions)
     corners = [as_vectors(function, name, value, origins.shape[:-1], origins) for name, value in (("low", low), ("high", high))]
-    if readable(*corners) and not bool((corners[0] <= corners[1]).all()):
+    low, high = corners
+    if readable(low, high) and not bool((low <= high).all()):
+        got = first_wrong(low.expand_as(low + high), ~(low <= high))
         remedy = "Swap the corners along the axes where they are reversed."
-        raise ValueError(message(function, "low", "at most `high` along every axis", corners[0].tolist(), remedy))
-    return _slabs(origins, directions, *corners)
+        raise ValueError(message(function, "low", "at most `high` along every axis", got, remedy))
+    return _slabs(origins, directions, low, high)
 
 
 def intersect_sphere(origins: Tensor, directions: Tensor, centre: float | Sequence[float] | Tensor, radius: float | Tensor) -> Hits:
@@ -147,7 +149,7 @@ def intersect_sphere(origins: Tensor, directions: Tensor, centre: float | Sequen
     middle = as_vectors(function, "centre", centre, origins.shape[:-1], origins)
     reach = as_scalars(function, "radius", radius, origins.shape[:-1], origins)
     if readable(reach) and not bool((reach > 0).all()):
-        raise ValueError(message(function, "radius", "positive", reach.tolist(), "A sphere without extent is never hit."))
+        raise ValueError(message(function, "radius", "positive", first_wrong(reach, ~(reach > 0)), "A sphere without extent is never hit."))
     # In units of the longest component, so that squares of very short or long directions neither vanish nor overflow.
     unit = directions.detach().abs().amax(-1) if directions.shape[-1] else directions.sum(-1)
     moving = (unit > 0) & unit.isfinite()
@@ -204,6 +206,6 @@ def intersect_oriented_box(origins: Tensor, directions: Tensor, pose: Tensor, ha
     rotation, translation = read_pose(function, pose, origins)
     sides = as_vectors(function, "half", half, origins.shape[:-1], origins)
     if readable(sides) and not bool((sides > 0).all()):
-        raise ValueError(message(function, "half", "positive", sides.tolist(), "It is half the length of each side."))
+        raise ValueError(message(function, "half", "positive", first_wrong(sides, ~(sides > 0)), "It is half the length of each side."))
     back = rotation.mT
     return _slabs(rotate(back, origins - translation), rotate(back, directions), -sides, sides)

@@ -8,9 +8,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from .._checks import check_count, message
+from .._checks import check_count, check_device, check_floating, check_memory, describe, message
 from ..coordinates.arguments import choose_device
-from .arguments import check_floating, common_dtype, readable
+from .arguments import as_number, common_dtype, readable
 
 __all__ = ["intervals", "midpoints"]
 
@@ -37,13 +37,30 @@ _SPACINGS: dict[str, tuple[Warp, Warp]] = {
 }
 
 
+def _checked(function: str, fn: Warp) -> Warp:
+    """A user's function, whose answers are looked at."""
+
+    def warp(x: Tensor) -> Tensor:
+        answer = fn(x)
+        fits = isinstance(answer, Tensor) and answer.is_floating_point() and answer.dtype.itemsize > 1 and answer.device == x.device
+        if not fits or answer.shape != x.shape:
+            wanted = f"functions from a tensor of shape {tuple(x.shape)} to another one"
+            raise ValueError(message(function, "spacing", wanted, describe(answer), "Convert each number on its own."))
+        return answer
+
+    return warp
+
+
 def _read_spacing(function: str, spacing: str | tuple[Warp, Warp]) -> tuple[Warp, Warp]:
     if isinstance(spacing, str) and spacing in _SPACINGS:
         return _SPACINGS[spacing]
     if isinstance(spacing, tuple) and len(spacing) == 2 and all(map(callable, spacing)):
-        return spacing
+        forward, inverse = spacing
+        return _checked(function, forward), _checked(function, inverse)
     wanted = f"one of {', '.join(map(repr, _SPACINGS))} or a pair of functions (forward, inverse)"
-    raise ValueError(message(function, "spacing", wanted, repr(spacing), "The first function takes distances to where steps are equal."))
+    raise ValueError(
+        message(function, "spacing", wanted, describe(spacing), "The first function takes distances to where steps are equal.")
+    )
 
 
 def _extent(function: str, near: float | Tensor, far: float | Tensor) -> tuple[Tensor, Tensor]:
@@ -51,12 +68,10 @@ def _extent(function: str, near: float | Tensor, far: float | Tensor) -> tuple[T
     like = next((end for end in (near, far) if isinstance(end, Tensor)), torch.empty(()))
     ends = []
     for argument, end in (("near", near), ("far", far)):
-        if not isinstance(end, Tensor):
-            if isinstance(end, bool) or not isinstance(end, (int, float)):
-                raise TypeError(message(function, argument, "a number or a tensor", repr(end), "Pass a float, or one per ray as a tensor."))
-            end = like.new_full((), end)
-        check_floating(function, argument, end)
-        ends.append(end)
+        if isinstance(end, Tensor):
+            check_floating(function, argument, end)
+        ends.append(end if isinstance(end, Tensor) else as_number(function, argument, end, like))
+    check_device(function, "near", ends[0].device, "far", ends[1].device)
     dtype = common_dtype(*ends)
     try:
         low, high = torch.broadcast_tensors(*(end.to(dtype) for end in ends))  # type: ignore[no-untyped-call]
@@ -88,12 +103,12 @@ def stratify(
     function: str, rays: tuple[int, ...], n: int, jitter: Jitter | None, like: Tensor, generator: torch.Generator | None
 ) -> Tensor:
     """Where in its stratum each of ``n`` samples lies, ``(*rays, n)`` or ``(*rays, 1)`` in ``[0, 1)``: in the middle without jitter."""
+    choose_device(function, like.device, generator)
     if jitter is None:
         return like.new_full((1,), 0.5)
-    if jitter not in ("sample", "ray"):
+    if not isinstance(jitter, str) or jitter not in ("sample", "ray"):
         remedy = "'sample' moves each of them, 'ray' all those of a ray alike."
-        raise ValueError(message(function, "jitter", "None, 'sample' or 'ray'", repr(jitter), remedy))
-    choose_device(function, like.device, generator)
+        raise ValueError(message(function, "jitter", "None, 'sample' or 'ray'", describe(jitter), remedy))
     shape = (*rays, n if jitter == "sample" else 1)
     # With a generator, even None, torch takes no shapes of `torch.compile(dynamic=True)`.
     if generator is None:
@@ -157,10 +172,11 @@ def intervals(
     torch.Size([4096, 65])
     """
     function = "ts.ray.intervals"
-    check_count(function, "n_samples", n_samples)
+    n_samples = check_count(function, "n_samples", n_samples)
     forward, inverse = _read_spacing(function, spacing)
     low, high = _extent(function, near, far)
     _check_extent(function, low, high, spacing)
+    check_memory(function, "n_samples", 4 * (low.numel() + 1) * n_samples, low.dtype, low.device, n_samples)
     # Strata of the edges reach from the middle of one interval to that of the next; the outer ones are cut in half at the ends.
     place = torch.arange(n_samples + 1, dtype=low.dtype, device=low.device)
     start, end = (place - 0.5).clamp_min(0), (place + 0.5).clamp_max(n_samples)

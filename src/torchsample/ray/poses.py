@@ -7,8 +7,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from .._checks import message
-from .arguments import align, check_floating, readable
+from .._checks import check_floating, message
+from .arguments import align, readable
 
 Convention = Literal["opengl", "opencv"]
 
@@ -33,9 +33,16 @@ class Rays(NamedTuple):
     """How wide the cone of a pixel gets per length of the direction, ``(*batch, *points, 1)``."""
 
 
+def first_matrix(name: str, matrices: Tensor, wrong: Tensor) -> str:
+    """The first matrix ``(*batch, r, c)`` that is wrong ``(*batch)``, in four digits, and its number, for an error."""
+    place = wrong.nonzero()[0].tolist()
+    rows = (", ".join(f"{number:.4g}" for number in row) for row in matrices[tuple(place)].tolist())
+    return f"[[{'], ['.join(rows)}]] for " + (f"{name} {place if len(place) > 1 else place[0]}" if place else f"the {name}")
+
+
 def _check_values(function: str, pose: Tensor) -> None:
     rotation = pose.detach()[..., :3, :3].to(torch.float64)
-    identity = torch.eye(3, dtype=torch.float64)
+    identity = torch.eye(3, dtype=torch.float64, device=pose.device)
     # Poses are often written with three digits, or held in half precision; scales and shears are far larger than either.
     tolerance = max(2e-3, 8 * torch.finfo(pose.dtype).eps)
     error = (rotation.mT @ rotation - identity).abs().amax((-2, -1))
@@ -44,10 +51,8 @@ def _check_values(function: str, pose: Tensor) -> None:
     if pose.shape[-2] == 4:
         wrong |= (pose.detach()[..., 3, :] != pose.new_tensor([0, 0, 0, 1])).any(-1)
     if wrong.any():
-        place = wrong.nonzero()[0].tolist()
         wanted = "a rotation and a translation [R | t] (R^T R = 1, det R = 1, a fourth row 0 0 0 1)"
-        which = f"pose {place if len(place) > 1 else place[0]}" if place else "the pose"
-        got = f"{pose[tuple(place)].tolist()} for {which}, where R^T R differs from 1 by {error[tuple(place)]:.2g}"
+        got = f"{first_matrix('pose', pose, wrong)}, where R^T R differs from 1 by {error[wrong][0]:.2g}"
         remedy = (
             "Divide the columns of R by the scale; a transposed matrix has its translation in the last row; invert world-to-camera poses."
         )

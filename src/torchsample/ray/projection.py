@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .._checks import check_size, message
-from .arguments import as_scalars, check_rays, readable
+from .arguments import as_scalars, check_rays, first_wrong, readable
 
 __all__ = ["ndc"]
 
@@ -67,7 +67,8 @@ def ndc(
     focal, near = as_scalars(function, "focal", focal, leading, directions), as_scalars(function, "near", near, leading, directions)
     for argument, value in (("focal", focal), ("near", near), ("directions", -directions[..., 2])):
         if readable(value) and not bool((value > 0).all()):
-            wanted, got = ("along -z", "a ray that is not") if argument == "directions" else ("positive", value.detach().min().item())
+            wanted = "along -z" if argument == "directions" else "positive"
+            got = "a ray that is not" if argument == "directions" else first_wrong(value, ~(value > 0))
             raise ValueError(message(function, argument, wanted, got, "These coordinates are for cameras that all look ahead, along -z."))
     slope = directions[..., :2] / directions[..., 2:]
     # Where the ray meets the near plane; from there on, x and y are those of the image, and z is known.

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Real
 
 import torch
 from torch import Tensor
 
-from .._checks import check_count, check_flag, message
-from ..sampling.checks import check_device
-from .arguments import check_floating, common_dtype, readable
+from .._checks import check_count, check_device, check_flag, check_floating, check_memory, describe, message
+from .arguments import as_number, check_real, common_dtype, first_wrong, readable
 from .intervals import Jitter, midpoints, stratify
 from .weights import check_weights
 
@@ -125,8 +125,10 @@ def resample(
     """
     function = "ts.ray.resample"
     check_flag(function, "intervals", intervals)
-    check_count(function, "n_samples", n_samples, minimum=2 if intervals else 1)
+    n_samples = check_count(function, "n_samples", n_samples, minimum=2 if intervals else 1)
     edges, weights = _read(function, edges, weights.detach() if isinstance(weights, Tensor) else weights)
+    rays = edges[..., 0].numel()
+    check_memory(function, "n_samples", 4 * (rays + 1) * n_samples, edges.dtype, edges.device, n_samples)
     place = torch.arange(n_samples, dtype=edges.dtype, device=edges.device)
     u = (place + stratify(function, tuple(edges.shape[:-1]), n_samples, jitter, edges, generator)) / n_samples
     samples = _invert(edges, _cumulate(edges, weights), u)
@@ -136,6 +138,25 @@ def resample(
     first = torch.maximum(2 * samples[..., :1] - middle[..., :1], edges[..., :1])
     last = torch.minimum(2 * samples[..., -1:] - middle[..., -1:], edges[..., -1:])
     return torch.cat([first, middle, last], dim=-1)
+
+
+def _read_fractions(function: str, q: float | Sequence[float] | Tensor, like: Tensor) -> Tensor:
+    """Fractions of the weight, one or ``(m,)``."""
+    if isinstance(q, Tensor):
+        check_real(function, "q", q)
+        fractions = q.to(like)
+    elif isinstance(q, Real):
+        fractions = as_number(function, "q", q, like)
+    else:
+        try:
+            fractions = torch.as_tensor(q, dtype=like.dtype, device=like.device)
+        except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+            raise TypeError(message(function, "q", "a number or numbers (m,)", describe(q), "Pass 0.5 for the median.")) from error
+    if fractions.ndim > 1:
+        raise ValueError(message(function, "q", "a number or of shape (m,)", f"shape {tuple(fractions.shape)}", "Flatten it."))
+    if readable(fractions) and not bool((fits := (fractions >= 0) & (fractions <= 1)).all()):
+        raise ValueError(message(function, "q", "from 0 to 1", first_wrong(fractions, ~fits), "Divide percents by 100."))
+    return fractions
 
 
 def percentile(edges: Tensor, weights: Tensor, q: float | Sequence[float] | Tensor) -> Tensor:
@@ -171,13 +192,6 @@ def percentile(edges: Tensor, weights: Tensor, q: float | Sequence[float] | Tens
     """
     function = "ts.ray.percentile"
     edges, weights = _read(function, edges, weights)
-    try:
-        fractions = torch.as_tensor(q, dtype=edges.dtype, device=edges.device)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise TypeError(message(function, "q", "a number or numbers (m,)", repr(q), "Pass 0.5 for the median.")) from error
-    if fractions.ndim > 1:
-        raise ValueError(message(function, "q", "a number or of shape (m,)", f"shape {tuple(fractions.shape)}", "Flatten it."))
-    if readable(fractions) and not bool(((fractions >= 0) & (fractions <= 1)).all()):
-        raise ValueError(message(function, "q", "from 0 to 1", fractions.tolist(), "Divide percents by 100."))
+    fractions = _read_fractions(function, q, edges)
     values = _invert(edges, _cumulate(edges, weights), fractions.reshape(-1))
     return values if fractions.ndim else values.squeeze(-1)

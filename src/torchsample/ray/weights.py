@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .._checks import message
-from .arguments import check_floating, readable
+from .._checks import check_device, check_floating, message
+from .arguments import as_number, check_real, first_wrong, readable
 
 __all__ = ["anneal", "blur"]
 
@@ -17,10 +17,9 @@ def check_weights(function: str, weights: Tensor) -> None:
     if weights.ndim == 0 or weights.shape[-1] == 0:
         remedy = "Give one weight per interval."
         raise ValueError(message(function, "weights", "of shape (*rays, n)", f"shape {tuple(weights.shape)}", remedy))
-    if readable(weights) and not bool(((weights >= 0) & weights.isfinite()).all()):
-        wrong = weights[~((weights >= 0) & weights.isfinite())]
+    if readable(weights) and not bool((fits := (weights >= 0) & weights.isfinite()).all()):
         remedy = "Look for negative densities, or an overflow, where they come from."
-        raise ValueError(message(function, "weights", "finite and at least 0", wrong[0].item(), remedy))
+        raise ValueError(message(function, "weights", "finite and at least 0", first_wrong(weights, ~fits), remedy))
 
 
 def blur(weights: Tensor) -> Tensor:
@@ -60,6 +59,22 @@ def blur(weights: Tensor) -> Tensor:
     return (padded[..., 1:] + padded[..., :-1]) / 2
 
 
+def _read_power(function: str, power: float | Tensor, weights: Tensor) -> Tensor:
+    remedy = "1.0 leaves weights as they are."
+    if not isinstance(power, Tensor):
+        power = as_number(function, "power", power, weights)
+    check_real(function, "power", power)
+    sides = zip(reversed(power.shape), reversed(weights.shape), strict=False)
+    if power.ndim > weights.ndim or any(own not in (1, side) for own, side in sides):
+        wanted = f"a number, or of a shape that broadcasts to that of weights {tuple(weights.shape)}"
+        raise ValueError(message(function, "power", wanted, f"shape {tuple(power.shape)}", remedy))
+    if power.ndim:
+        check_device(function, "power", power.device, "weights", weights.device)
+    if readable(power) and not bool((fits := (power >= 0) & power.isfinite()).all()):
+        raise ValueError(message(function, "power", "finite and at least 0", first_wrong(power, ~fits), remedy))
+    return power
+
+
 def anneal(weights: Tensor, power: float | Tensor) -> Tensor:
     """Flatten weights by a power, as proposals are early in training.
 
@@ -96,11 +111,6 @@ def anneal(weights: Tensor, power: float | Tensor) -> Tensor:
     """
     function = "ts.ray.anneal"
     check_weights(function, weights)
-    if not isinstance(power, Tensor):
-        if isinstance(power, bool) or not isinstance(power, (int, float)):
-            raise TypeError(message(function, "power", "a number", repr(power), "1.0 leaves weights as they are."))
-        power = weights.new_full((), power)
-    if readable(power) and not bool(((power >= 0) & power.isfinite()).all()):
-        raise ValueError(message(function, "power", "finite and at least 0", power.tolist(), "1.0 leaves weights as they are."))
+    power = _read_power(function, power, weights)
     some = weights > 0
     return torch.where(some, weights.where(some, 1.0) ** power, (power == 0).to(weights)).to(weights.dtype)

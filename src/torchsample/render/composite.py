@@ -8,9 +8,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from .._checks import check_number, check_tensor, message
+from .._checks import check_device, check_floating, check_number, check_tensor, describe, message
 from ..coordinates.convert import arithmetic_dtype
-from ..sampling.checks import check_device
 from .depth import expected_depth
 from .rays import Rays, close, read_rays, read_spans
 
@@ -45,9 +44,7 @@ class Rendering(NamedTuple):
 
 
 def _check_values(function: str, values: Tensor, weights: Tensor) -> None:
-    check_tensor(function, "values", values)
-    if not values.is_floating_point():
-        raise TypeError(message(function, "values", "a floating-point tensor", values.dtype, "Convert bytes with values / 255."))
+    check_floating(function, "values", values, "Convert bytes with values / 255.")
     check_device(function, "values", values.device, "weights", weights.device)
     if values.shape[:-1] != weights.shape:
         wanted = f"of shape ({', '.join(map(str, weights.shape))}, c), some numbers for each weight"
@@ -110,10 +107,14 @@ def _read_background(function: str, background: Background, values: Tensor, opac
         wanted = f"None, 'last', a number, {n_channels} numbers, or a tensor ({', '.join(map(str, (*opacity.shape, n_channels)))})"
         return message(function, "background", wanted, found, "Draw random ones with torch.rand; let 1.0 be white.")
 
+    if isinstance(background, Tensor):
+        check_tensor(function, "background", background)
+    if isinstance(background, bool) or (isinstance(background, Tensor) and background.is_complex()):
+        raise TypeError(explain(describe(background)))
     try:
         colour = torch.as_tensor(background, dtype=opacity.dtype, device=values.device)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise TypeError(explain(repr(background))) from error
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise TypeError(explain(describe(background))) from error
     if colour.shape not in ((), (n_channels,), (*opacity.shape, n_channels)):
         raise ValueError(explain(f"shape {tuple(colour.shape)}"))
     return colour
@@ -270,4 +271,4 @@ def visible(
     for name, threshold in (("early_stop", early_stop), ("min_alpha", min_alpha)):
         check_number(function, name, threshold, "a number between 0 and 1", "It is a share of light.", low=0, high=1)
     alpha = alpha.detach().to(arithmetic_dtype(alpha.dtype))
-    return (rays.exclusive_prod(1 - alpha) >= early_stop) & (alpha >= min_alpha)
+    return (rays.exclusive_prod(1 - alpha) >= float(early_stop)) & (alpha >= float(min_alpha))

@@ -9,9 +9,23 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from .._checks import check_count, check_flag, check_number, check_size, check_tensor, is_int, message
+from .._checks import (
+    check_callable,
+    check_count,
+    check_device,
+    check_flag,
+    check_floating,
+    check_memory,
+    check_number,
+    check_size,
+    describe,
+    is_int,
+    message,
+)
 from ..chunks import chunked
+from ..coordinates.arguments import choose_device
 from ..coordinates.pixels import axis_indices
+from ..ray.arguments import as_number, check_real
 from ..sampling import sample
 from .rays import can_look
 from .samples import Samples, pack
@@ -20,12 +34,20 @@ __all__ = ["OccupancyGrid"]
 
 
 def _corner(argument: str, corner: Sequence[float] | Tensor, low: Tensor | None = None) -> Tensor:
+    """A corner of the box, on the CPU, where numbers can be looked at whatever the default device is."""
     function, wanted = "ts.render.OccupancyGrid", "1 to 3 finite numbers (x, y, ...)"
-    place = torch.as_tensor(corner, dtype=torch.float32)
+    remedy = "Give the corners of a box, low=(-1, -1, -1) and high=(1, 1, 1)."
+    if isinstance(corner, Tensor):
+        check_real(function, argument, corner)
+    try:
+        place = torch.as_tensor(corner, dtype=torch.float32, device="cpu")
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise TypeError(message(function, argument, wanted, describe(corner), remedy)) from error
     if place.ndim != 1 or not 1 <= len(place) <= 3 or not bool(place.isfinite().all()):
-        raise ValueError(message(function, argument, wanted, corner, "Give the corners of a box, low=(-1, -1, -1) and high=(1, 1, 1)."))
+        raise ValueError(message(function, argument, wanted, describe(corner), remedy))
     if low is not None and (low.shape != place.shape or not bool((low < place).all())):
-        raise ValueError(message(function, argument, f"above `low` = {low.tolist()} along each axis", corner, "Exchange the corners."))
+        wanted = f"above `low` = {low.tolist()} along each axis"
+        raise ValueError(message(function, argument, wanted, place.tolist(), "Exchange the corners."))
     return place
 
 
@@ -93,26 +115,29 @@ class OccupancyGrid(nn.Module):
         super().__init__()
         function = "ts.render.OccupancyGrid"
         corner = _corner("low", low)
-        size = check_size(function, (resolution,) * len(corner) if is_int(resolution) else resolution)
+        opposite = _corner("high", high, corner)
+        size = check_size(function, (resolution,) * len(corner) if is_int(resolution) else resolution, "resolution")
         if len(size) != len(corner):
             raise ValueError(message(function, "resolution", f"an int, or {len(corner)} as `low` has", size, "The order is (w, h, d)."))
         check_number(function, "decay", decay, "a number between 0 and 1", "1 forgets nothing.", low=0, high=1)
         check_number(function, "threshold", threshold, "a number of at least 0", "0 keeps all that is not empty.", low=0)
-        self.size, self.decay, self.threshold = size, decay, threshold
-        self.register_buffer("low", corner)
-        self.register_buffer("high", _corner("high", high, corner))
-        self.register_buffer("density", torch.zeros(1, 1, *size[::-1]))
-        self.register_buffer("mask", torch.ones(1, 1, *size[::-1], dtype=torch.bool))
+        # Where tensors are, or, as the buffers of any module, on the default device.
+        device = low.device if isinstance(low, Tensor) else torch.get_default_device()
+        check_memory(function, "resolution", 2 * math.prod(size), torch.float32, device, size)
+        self.size, self.decay, self.threshold = size, float(decay), float(threshold)
+        self.register_buffer("low", corner.to(device))
+        self.register_buffer("high", opposite.to(device))
+        self.register_buffer("density", torch.zeros(1, 1, *size[::-1], device=device))
+        self.register_buffer("mask", torch.ones(1, 1, *size[::-1], dtype=torch.bool, device=device))
 
     def extra_repr(self) -> str:
         """The box, and what it was built with."""
-        box = f"low={tuple(self.low.tolist())}, high={tuple(self.high.tolist())}"
-        return f"{box}, resolution={self.size}, decay={self.decay}, threshold={self.threshold}"
+        low, high = ("?" if corner.is_meta else tuple(corner.tolist()) for corner in (self.low, self.high))
+        return f"low={low}, high={high}, resolution={self.size}, decay={self.decay}, threshold={self.threshold}"
 
     def _check_points(self, function: str, argument: str, points: Tensor) -> None:
-        check_tensor(function, argument, points)
-        if not points.is_floating_point():
-            raise TypeError(message(function, argument, "a floating-point tensor", points.dtype, f"Convert it with {argument}.float()."))
+        check_floating(function, argument, points)
+        check_device(function, argument, points.device, "mask", self.mask.device)
         if points.ndim == 0 or points.shape[-1] != len(self.size):
             wanted = f"of shape (..., {len(self.size)}), as the box has"
             raise ValueError(message(function, argument, wanted, f"shape {tuple(points.shape)}", "Coordinates are last, (x, y, z)."))
@@ -132,7 +157,8 @@ class OccupancyGrid(nn.Module):
         """
         self._check_points("ts.render.OccupancyGrid.occupied", "points", points)
         coords = 2 * (points.detach() - self.low) / (self.high - self.low) - 1
-        return sample(coords.reshape(1, -1, len(self.size)), self.mask, mode="nearest", fill=False).reshape(points.shape[:-1])
+        nothing = self.mask.new_zeros(())
+        return sample(coords.reshape(1, -1, len(self.size)), self.mask, mode="nearest", fill=nothing).reshape(points.shape[:-1])
 
     def _choose(self, generator: torch.Generator | None) -> Tensor:
         """Numbers of a quarter of all cells, and of as many occupied ones, each once."""
@@ -181,20 +207,17 @@ class OccupancyGrid(nn.Module):
             If ``density_fn`` is not callable, or a count not an int.
         """
         function = "ts.render.OccupancyGrid.update"
-        if not callable(density_fn):
-            raise TypeError(message(function, "density_fn", "a callable on points", repr(density_fn), "Pass a field's density."))
-        for name, count, least in (("step", step, 0), ("every", every, 1), ("warmup", warmup, 0)):
-            check_count(function, name, count, minimum=least)
+        check_callable(function, "density_fn", density_fn, "on points", "Pass a field's density.")
+        step, warmup = check_count(function, "step", step, minimum=0), check_count(function, "warmup", warmup, minimum=0)
+        every, chunk_size = check_count(function, "every", every), check_count(function, "chunk_size", chunk_size)
+        device = self.mask.device
+        choose_device(function, device, generator)
         if step % every:
             return
-        device = self.mask.device
         cells = torch.arange(self.mask.numel(), device=device) if step < warmup else self._choose(generator)
         corners = torch.stack(list(axis_indices(cells, self.size)), dim=-1)
         share = (corners + torch.rand(corners.shape, device=device, generator=generator)) / corners.new_tensor(self.size)
-        found = chunked(density_fn, self.low + share * (self.high - self.low), chunk_size, 0)
-        if not isinstance(found, Tensor) or found.shape not in ((len(cells),), (len(cells), 1)):
-            got = f"shape {tuple(found.shape)} for {len(cells)} points" if isinstance(found, Tensor) else type(found).__name__
-            raise ValueError(message(function, "density_fn", "a callable to a number per point", got, "Look at what the field gives."))
+        found = chunked(_checked(function, density_fn), self.low + share * (self.high - self.low), chunk_size, 0)
         if bool(found.isnan().any()):
             remedy = "Look for what made the field's output NaN; too large a learning rate does."
             raise ValueError(message(function, "density_fn", "a callable to numbers", f"{int(found.isnan().sum())} NaN", remedy))
@@ -251,6 +274,7 @@ class OccupancyGrid(nn.Module):
         self._check_points(function, "origins", origins)
         self._check_points(function, "directions", directions)
         check_flag(function, "jitter", jitter)
+        choose_device(function, origins.device, generator)
         if origins.shape != directions.shape or origins.ndim < 2:
             got = f"shape {tuple(directions.shape)} for origins {tuple(origins.shape)}"
             remedy = "Give each ray both, (*rays, d); expand what is the same for all."
@@ -260,22 +284,49 @@ class OccupancyGrid(nn.Module):
         first, last = _read_range(function, near, far, enter)
         enter = enter.clamp(min=first)
         length = (leave.clamp(max=last) - enter).clamp(min=0)
-        edges = _steps(function, length, step, jitter, generator)
+        edges = _steps(function, length, float(step), jitter, generator)
         edges = torch.where(length > 0, enter, 0).unsqueeze(-1) + edges
         start, end = edges[..., :-1], edges[..., 1:]
         points = origins.unsqueeze(-2) + ((start + end) / 2).unsqueeze(-1) * directions.unsqueeze(-2)
         return pack(self.occupied(points) & (end > start), edges)
 
 
+def _checked(function: str, density_fn: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """A field, whose answers are looked at."""
+
+    def checked(points: Tensor) -> Tensor:
+        found = density_fn(points)
+        wanted, remedy = "a callable to a number per point", "Look at what the field gives."
+        if not isinstance(found, Tensor):
+            raise ValueError(message(function, "density_fn", wanted, describe(found), remedy))
+        if found.shape not in ((len(points),), (len(points), 1)):
+            got = f"shape {tuple(found.shape)} for {len(points)} points"
+            raise ValueError(message(function, "density_fn", wanted, got, remedy))
+        if found.is_complex() or found.layout is not torch.strided or found.device != points.device:
+            got = f"{found.dtype}, {found.layout} on {found.device}"
+            raise ValueError(message(function, "density_fn", f"a callable to dense real numbers on {points.device}", got, remedy))
+        return found
+
+    return checked
+
+
+def _read_distance(function: str, name: str, distance: float | Tensor, like: Tensor) -> Tensor:
+    if not isinstance(distance, Tensor):
+        return as_number(function, name, distance, like)
+    check_real(function, name, distance)
+    if distance.shape not in ((), like.shape):
+        remedy = "Squeeze a last dimension of 1."
+        raise ValueError(message(function, name, f"a number or {tuple(like.shape)}", f"shape {tuple(distance.shape)}", remedy))
+    if distance.ndim:
+        check_device(function, name, distance.device, "origins", like.device)
+    return distance.to(like)
+
+
 def _read_range(function: str, near: float | Tensor, far: float | Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
     """Near and far as tensors of one number, or of one for each ray."""
-    first, last = (torch.as_tensor(distance, dtype=like.dtype, device=like.device) for distance in (near, far))
-    for name, distance in (("near", first), ("far", last)):
-        if distance.shape not in ((), like.shape):
-            remedy = "Squeeze a last dimension of 1."
-            raise ValueError(message(function, name, f"a number or {tuple(like.shape)}", f"shape {tuple(distance.shape)}", remedy))
+    first, last = (_read_distance(function, name, distance, like) for name, distance in (("near", near), ("far", far)))
     if can_look(first, last) and not bool((first < last).all()):
-        got = (near, far) if first.ndim + last.ndim == 0 else "something else for some ray"
+        got = f"{float(first)} and {float(last)}" if first.ndim + last.ndim == 0 else "something else for some ray"
         raise ValueError(message(function, "near", "less than `far`", got, "Exchange them, and look for NaN."))
     return first, last
 
@@ -287,6 +338,7 @@ def _steps(function: str, length: Tensor, step: float, jitter: bool, generator: 
     if not math.isfinite(longest):
         remedy = "Give finite distances, and directions that are not zero."
         raise ValueError(message(function, "far", "the end of each ray", "a ray that is endless or NaN", remedy))
+    check_memory(function, "step", 4 * count.numel() * math.ceil(longest), length.dtype, length.device, step)
     shift = torch.rand(length.shape, dtype=length.dtype, device=length.device, generator=generator) if jitter else torch.zeros_like(length)
     number = torch.arange(math.ceil(longest) + 2, dtype=length.dtype, device=length.device) - shift.unsqueeze(-1)
     # What is left at the end after rounding is no sample of its own.

@@ -9,9 +9,8 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn.functional import pad
 
-from .._checks import check_count, check_tensor, message
+from .._checks import check_count, check_device, check_floating, check_memory, check_tensor, message
 from .._eager import is_transformed, why_not_eager
-from ..sampling.checks import check_device
 from .weighted_sum import weighted_sum
 
 
@@ -149,17 +148,19 @@ class Packed:
 Rays = Batched | Packed
 
 
-def check_ray_indices(function: str, ray_indices: Tensor, n_rays: int) -> None:
-    """Check that ray indices are integers ``(all,)``, in order, of rays that there are."""
+def check_ray_indices(function: str, ray_indices: Tensor, n_rays: int) -> int:
+    """Check that ray indices are integers ``(all,)``, in order, of rays that there are; return how many there are as a plain int."""
     check_tensor(function, "ray_indices", ray_indices)
     if ray_indices.dtype not in (torch.int64, torch.int32):
         raise TypeError(message(function, "ray_indices", "int64 or int32", ray_indices.dtype, "Convert it with ray_indices.long()."))
-    check_count(function, "n_rays", n_rays, minimum=0)
+    n_rays = check_count(function, "n_rays", n_rays, minimum=0)
+    # Where rays start, their sums in float64, and what becomes of them.
+    check_memory(function, "n_rays", 4 * n_rays, torch.float64, ray_indices.device, n_rays)
     if ray_indices.ndim != 1:
         remedy = "It says which ray each sample belongs to; ts.render.pack makes it."
         raise ValueError(message(function, "ray_indices", "of shape (all,)", f"shape {tuple(ray_indices.shape)}", remedy))
     if not can_look(ray_indices):
-        return
+        return n_rays
     if bool((ray_indices[1:] < ray_indices[:-1]).any()):
         remedy = "Sort the samples: order = ray_indices.argsort(stable=True)."
         raise ValueError(message(function, "ray_indices", "ascending, the samples of a ray together", "indices in disorder", remedy))
@@ -167,13 +168,12 @@ def check_ray_indices(function: str, ray_indices: Tensor, n_rays: int) -> None:
     if low < 0 or high >= n_rays:
         remedy = "Rays are counted from 0; n_rays also counts those without samples."
         raise ValueError(message(function, "ray_indices", f"between 0 and n_rays - 1 = {n_rays - 1}", f"from {low} to {high}", remedy))
+    return n_rays
 
 
 def read_rays(function: str, argument: str, values: Tensor, ray_indices: Tensor | None, n_rays: int | None) -> Rays:
     """Check per-sample numbers of either form, and say which form it is."""
-    check_tensor(function, argument, values)
-    if not values.is_floating_point():
-        raise TypeError(message(function, argument, "a floating-point tensor", values.dtype, f"Convert it with {argument}.float()."))
+    check_floating(function, argument, values)
     if ray_indices is None and n_rays is None:
         if values.ndim == 0:
             raise ValueError(message(function, argument, "of shape (*rays, n)", "a tensor without dimensions", "Use reshape(1)."))
@@ -182,7 +182,7 @@ def read_rays(function: str, argument: str, values: Tensor, ray_indices: Tensor 
         missing = "ray_indices" if ray_indices is None else "n_rays"
         remedy = "Packed samples need both, batched ones neither."
         raise ValueError(message(function, missing, "given, as ray_indices and n_rays go together", None, remedy))
-    check_ray_indices(function, ray_indices, n_rays)
+    n_rays = check_ray_indices(function, ray_indices, n_rays)
     check_device(function, "ray_indices", ray_indices.device, argument, values.device)
     if values.shape != ray_indices.shape:
         wanted = f"of shape {tuple(ray_indices.shape)}, one number for each of ray_indices"
@@ -193,9 +193,7 @@ def read_rays(function: str, argument: str, values: Tensor, ray_indices: Tensor 
 
 def read_spans(function: str, edges: Tensor, like: Tensor, rays: Rays) -> tuple[Tensor, Tensor]:
     """Start and end of each sample."""
-    check_tensor(function, "edges", edges)
-    if not edges.is_floating_point():
-        raise TypeError(message(function, "edges", "a floating-point tensor", edges.dtype, "Convert it with edges.float()."))
+    check_floating(function, "edges", edges)
     check_device(function, "edges", edges.device, "its samples", like.device)
     shape = tuple(like.shape)
     pairs, chain = (*shape, 2), (*shape[:-1], shape[-1] + 1)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from math import prod
+from numbers import Number
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from .._checks import check_tensor, message
+from .._checks import check_device, check_floating, check_memory, check_tensor, describe, message
 from .rays import Batched, Packed, check_ray_indices, read_spans
 
 
@@ -46,6 +49,24 @@ def _check_mask(function: str, mask: Tensor) -> None:
         raise TypeError(message(function, "mask", "a bool tensor", mask.dtype, "Compare with a threshold."))
     if mask.ndim == 0:
         raise ValueError(message(function, "mask", "of shape (*rays, n)", "a tensor without dimensions", "Use mask.reshape(1)."))
+    _check_numbers(function, "mask", mask)
+
+
+def _check_numbers(function: str, argument: str, tensor: Tensor) -> None:
+    """Check that there are numbers, where the shape of a result depends on them."""
+    if tensor.is_meta:
+        raise ValueError(message(function, argument, "a tensor with numbers", "one on the device meta", "Move it with .to(device)."))
+
+
+def _fill(function: str, values: Tensor, shape: Sequence[int], fill: float) -> Tensor:
+    """A tensor like another, filled with a number that its dtype can hold."""
+    wanted, remedy = f"a number that {values.dtype} can hold", "Give a number, or convert `values` first."
+    if not isinstance(fill, Number):
+        raise TypeError(message(function, "fill", wanted, describe(fill), remedy))
+    try:
+        return values.new_full(shape, fill)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise ValueError(message(function, "fill", wanted, describe(fill), remedy)) from error
 
 
 def pack(mask: Tensor, edges: Tensor) -> Samples:
@@ -139,13 +160,22 @@ def unpack(values: Tensor, ray_indices: Tensor, n_rays: int, fill: float = 0.0) 
     """
     function = "ts.render.unpack"
     check_tensor(function, "values", values)
-    check_ray_indices(function, ray_indices, n_rays)
+    if values.is_floating_point():
+        check_floating(function, "values", values)
+    if values.dtype in (torch.uint16, torch.uint32, torch.uint64):
+        remedy = "PyTorch does not index those; convert them with values.long()."
+        raise TypeError(message(function, "values", "of another dtype than wide unsigned ones", values.dtype, remedy))
+    n_rays = check_ray_indices(function, ray_indices, n_rays)
+    check_device(function, "ray_indices", ray_indices.device, "values", values.device)
+    _check_numbers(function, "ray_indices", ray_indices)
     if values.shape[:1] != ray_indices.shape:
         wanted = f"({len(ray_indices)}, ...), an entry for each of ray_indices"
         raise ValueError(message(function, "values", wanted, f"shape {tuple(values.shape)}", "Pack them by the same mask."))
     position = Packed(ray_indices, n_rays).positions()
     longest = int(position.max()) + 1 if len(position) else 0
+    check_memory(function, "n_rays", n_rays * longest * prod(values.shape[1:]), values.dtype, values.device, n_rays)
     place = ray_indices * longest + position
-    rows = values.new_full((n_rays * longest, *values.shape[1:]), fill).index_copy(0, place, values)
+    rows = _fill(function, values, (n_rays * longest, *values.shape[1:]), fill)
+    rows = rows.index_copy(0, place, values)
     mask = torch.zeros(n_rays * longest, dtype=torch.bool, device=values.device).index_fill(0, place, True)
     return rows.reshape(n_rays, longest, *values.shape[1:]), mask.reshape(n_rays, longest)
