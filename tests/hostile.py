@@ -51,13 +51,15 @@ KINDS = {
     "whole": "sampling_ratio",
     "size": "size tile_size output_size resolution",
     "number": "k beta threshold decay early_stop min_alpha a",
-    "measure": "fov width near far low high centre center radius half focal power q cell background fill",
+    "measure": "fov width near far low high centre center radius half focal power q cell background",
     "flag": "align_corners feat_last prefilter normalize clip replace remember return_coords return_batch_index unit check jitter",
     "callable": "fn refine encoder rest first density_fn",
     "mode": "mode",
     "padding": "padding_mode",
     "choice": "norm convention",
     "generator": "generator",
+    # Anything that a dtype can hold, NaN as well.
+    "any": "fill uncertainty spacing progress",
     "dtype": "dtype",
     "device": "device",
 }
@@ -72,6 +74,8 @@ EXCEPTIONS = {
     ("ts.render.OccupancyGrid", "low"): "measure",
     ("ts.render.composite", "background"): "any",
     ("ts.render.unpack", "values"): "tensor",
+    ("ts.render.unpack", "fill"): "any",
+    ("ts.coord.from_row_col", "coords"): "reals",
 }
 OWN = re.compile(r"ts\.[\w.]+: `[^`]+` must be ")
 SIGNATURE = re.compile(r"missing \d+ required|unexpected keyword|positional arguments? but|multiple values for|Can't instantiate abstract")
@@ -147,7 +151,7 @@ def judge(error: BaseException) -> str:
     inside = next((place for place, path in enumerate(files) if PACKAGE in path.parents), len(files))
     shallow = len(files) - inside <= 1
     theirs = any(path.name == "hostile_values.py" for path in files[inside:])
-    if isinstance(error, Mine) or theirs or "takes_nothing()" in text:
+    if isinstance(error, Mine) or theirs or re.search(r"takes_nothing\(\)|Tanh\.__init__\(\)", text):
         return "user"
     if isinstance(error, TypeError) and SIGNATURE.search(text) and shallow:
         return "signature"

@@ -47,6 +47,11 @@ def one(points: Tensor) -> Tensor:
     return points.abs().sum(-1)
 
 
+def one_each(scores: Tensor) -> Tensor:
+    """Stands for a certainty."""
+    return scores.amax(-1)
+
+
 def grid() -> ts.render.OccupancyGrid:
     return ts.render.OccupancyGrid((-1, -1, -1), (1, 1, 1), resolution=4)
 
@@ -112,6 +117,7 @@ CALLS: dict[str, list[Call]] = {
         lambda: {"coords": r(2, 5, 2), "featmaps": [r(2, 3, 4, 6), r(2, 2, 2, 3)], "mode": "bilinear", "feat_last": True},
         lambda: {"coords": r(3, 2), "featmaps": (r(2, 3, 4, 6),), "batch_index": integers(0, 1, 1), "padding_mode": "zeros"},
     ],
+    "ts.sample_levels.nobatch": [lambda: {"coords": r(5, 2), "featmaps": {"fine": r(3, 4, 6), "coarse": r(2, 2, 3)}, "fill": 0.0}],
     "ts.sample_with_jacobian": [
         lambda: {"coords": r(2, 5, 2), "featmap": r(2, 3, 4, 6), "mode": "cubic", "align_corners": True},
         lambda: {"coords": r(3, 2), "featmap": r(2, 3, 4, 6), "padding_mode": "zeros", "batch_index": integers(0, 1, 1)},
@@ -157,12 +163,17 @@ CALLS: dict[str, list[Call]] = {
         lambda: {"fn": first, "size": (5, 4), "out": np.zeros((4, 5, 3)), "tile_size": 2, "align_corners": True, "progress": False},
     ],
     "ts.feat_first": [lambda: {"tensor": r(2, 4, 5, 3)}],
+    "ts.feat_first.nobatch": [lambda: {"tensor": r(4, 5, 3)}],
+    "ts.feat_last.nobatch": [lambda: {"tensor": r(3, 4, 5)}],
+    "ts.tensor_to_size.nobatch": [lambda: {"tensor": r(3, 4, 5)}],
     "ts.feat_last": [lambda: {"tensor": r(2, 3, 4, 5)}],
     "ts.tensor_to_size": [lambda: {"tensor": r(2, 3, 4, 5)}],
     "ts.coord.affine": [
         lambda: {"theta": torch.eye(2, 3)[None], "size": (4, 3), "align_corners": False},
         lambda: {"theta": torch.eye(3, 4)[None], "size": (4, 3, 2)},
     ],
+    "ts.coord.affine.nobatch": [lambda: {"theta": torch.eye(2, 3), "size": (4, 3), "align_corners": True}],
+    "ts.coord.from_displacement.nobatch": [lambda: {"displacement": r(2, 4, 6), "align_corners": True}],
     "ts.coord.diagnose": [lambda: {"coords": r(1, 20, 2), "featmap": r(1, 3, 4, 6)}],
     "ts.coord.from_displacement": [lambda: {"displacement": r(1, 2, 4, 6), "align_corners": False}],
     "ts.coord.from_region": [lambda: {"coords": r(2, 5, 2), "regions": torch.eye(2, 3).repeat(2, 1, 1)}],
@@ -190,6 +201,8 @@ CALLS: dict[str, list[Call]] = {
         lambda: {"batch": 2, "n_samples": 5, "dims": 3, "dtype": torch.float32, "device": "cpu", "generator": torch.Generator()},
         lambda: {"batch": 0, "n_samples": 5},
     ],
+    "ts.coord.rand.nobatch": [lambda: {"n_samples": 5, "dims": 3, "device": "cpu", "generator": torch.Generator()}],
+    "ts.coord.randint.nobatch": [lambda: {"n_samples": 5, "size": (6, 4), "replace": True, "dtype": torch.float32, "generator": None}],
     "ts.coord.rand_like": [lambda: {"n_samples": 5, "tensor": r(2, 3, 4, 6), "generator": torch.Generator()}],
     "ts.coord.rand_like.nobatch": [lambda: {"n_samples": 5, "tensor": r(3, 4, 6), "generator": None}],
     "ts.coord.randint": [
@@ -202,6 +215,8 @@ CALLS: dict[str, list[Call]] = {
         lambda: {"batch": 2, "n_samples": 6, "pred": r(2, 3, 4, 6), "k": 2.0, "beta": 0.5, "uncertainty": "margin"},
         lambda: {"batch": 1, "n_samples": 6, "pred": r(1, 3, 4, 6), "align_corners": True, "generator": torch.Generator()},
     ],
+    "ts.coord.rand_biased.nobatch": [lambda: {"n_samples": 6, "pred": r(3, 4, 6), "k": 2.0, "beta": 0.5, "uncertainty": one_each}],
+    "ts.coord.uncertain.nobatch": [lambda: {"pred": r(3, 4, 6), "threshold": 0.5, "n": 4, "align_corners": True}],
     "ts.coord.region_from_box": [
         lambda: {"boxes": torch.tensor([[0.0, 0.0, 2.0, 2.0]]), "size": (4, 4)},
         lambda: {"boxes": torch.tensor([0.0, 0.0, 2.0, 2.0])},

@@ -378,7 +378,7 @@ SENSE: dict[str, Callable[[Any], bool]] = {
     "integers": lambda x: isinstance(x, Tensor) and not _is_odd(x) and not x.is_floating_point() and not x.is_complex(),
     "bools": lambda x: isinstance(x, Tensor) and not _is_odd(x) and x.dtype == torch.bool,
     "array": lambda x: isinstance(x, (Tensor, np.ndarray)) and not (isinstance(x, Tensor) and _is_odd(x)),
-    "tensors": lambda x: isinstance(x, (list, tuple)) and len(x) > 0 and all(isinstance(each, Tensor) for each in x),
+    "tensors": lambda x: isinstance(x, (list, tuple, dict)) and bool(x) and all(map(torch.is_tensor, getattr(x, "values", x.__iter__)())),
     "count": lambda x: _is_count(x, 0),
     "whole": lambda x: _is_count(x, -(10**40)),
     "size": _is_size,

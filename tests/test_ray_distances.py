@@ -474,7 +474,7 @@ def test_spheres_along_directions_of_any_length(length):
 def test_every_kind_of_coordinates_feeds_a_camera():
     """Those of pixels, of what is uncertain, and of an importance map go through the pixels that they name."""
     size, pose = (16, 12), torch.eye(4).expand(2, 4, 4)
-    pred = torch.rand(2, 1, 12, 16)
+    pred = torch.randn(2, 1, 12, 16)
     importance = torch.zeros(2, 1, 12, 16)
     importance[..., 3, 5] = 1.0
     kinds = {

@@ -120,7 +120,7 @@ class OccupancyGrid(nn.Module):
         if len(size) != len(corner):
             raise ValueError(message(function, "resolution", f"an int, or {len(corner)} as `low` has", size, "The order is (w, h, d)."))
         check_number(function, "decay", decay, "a number between 0 and 1", "1 forgets nothing.", low=0, high=1)
-        check_number(function, "threshold", threshold, "a number of at least 0", "0 keeps all that is not empty.", low=0)
+        check_number(function, "threshold", threshold, "a number of at least 0", "0 keeps all that is not empty.", 0, sys.float_info.max)
         # Where tensors are, or, as the buffers of any module, on the default device.
         device = low.device if isinstance(low, Tensor) else torch.get_default_device()
         check_memory(function, "resolution", 2 * math.prod(size), torch.float32, device, size)
