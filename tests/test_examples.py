@@ -236,13 +236,29 @@ def test_an_interrupted_example_ends_with_one_line(example, how, tmp_path):
 # How programs are started
 
 
+@pytest.fixture
+def _nothing_imported(monkeypatch):
+    """The modules of the examples are not imported yet, nor is their folder on the path; after the test all is as it was."""
+
+    def imported():
+        return {
+            name: found for name, found in sys.modules.items() if Path(getattr(found, "__file__", None) or "/").is_relative_to(EXAMPLES)
+        }
+
+    before = imported()
+    for name in before:
+        del sys.modules[name]
+    monkeypatch.setattr(sys, "path", [each for each in sys.path if Path(each).resolve() != EXAMPLES])
+    yield
+    for name in imported():
+        del sys.modules[name]
+    sys.modules.update(before)
+
+
+@pytest.mark.usefixtures("_nothing_imported")
 @pytest.mark.parametrize("name", [*PROGRAMS, *(f"{name}/__main__.py" for name in PROGRAMS), *TINY])
 def test_a_program_is_found_wherever_it_is_started(name, tmp_path, monkeypatch, capsys):
-    """In this process, without the folder of the examples on the path and without modules of theirs."""
-    monkeypatch.setattr(sys, "path", [each for each in sys.path if Path(each).resolve() != EXAMPLES])
-    for module, found in list(sys.modules.items()):
-        if Path(getattr(found, "__file__", None) or "/").is_relative_to(EXAMPLES):
-            monkeypatch.delitem(sys.modules, module)
+    """In this process."""
     monkeypatch.setattr(sys, "argv", [name, "--help"])
     monkeypatch.chdir(tmp_path)
     path = EXAMPLES / name
