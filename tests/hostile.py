@@ -221,7 +221,7 @@ def survey(n: int, seed: int, only: list[str] | None = None) -> list[Ending]:
                 endings.append(Ending(len(endings), name, call, kind, senseless, f"the process ended with {code}"))
         finally:
             worker.kill()
-            worker.wait()
+            worker.communicate()
     return endings
 
 
