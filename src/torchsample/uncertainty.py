@@ -112,7 +112,7 @@ def _rand_biased(
     n_samples = check_count(function, "n_samples", n_samples)
     check_flag(function, "align_corners", align_corners)
     wanted, remedy = "a finite number of at least 1", "k=3 draws three times the points and keeps the uncertain ones."
-    check_number(function, "k", k, wanted, remedy, 1, sys.float_info.max)
+    check_number(function, "k", k, wanted, remedy, 1, 2**62 / n_samples)
     remedy = "beta=0.75 chooses three quarters of the points for their uncertainty."
     check_number(function, "beta", beta, "a number from 0 to 1", remedy, 0, 1)
     if pred.shape[0] not in (1, batch):

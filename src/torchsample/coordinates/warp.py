@@ -199,4 +199,4 @@ def from_row_col(coords: Tensor) -> Tensor:
         remedy = "Use coords.reshape(1)."
         raise ValueError(message("ts.coord.from_row_col", "coords", "of shape (..., d)", "a tensor without dimensions", remedy))
     # A copy in reverse order; `flip` does not know the wide unsigned dtypes.
-    return torch.stack(coords.unbind(-1)[::-1], dim=-1)
+    return torch.stack(coords.unbind(-1)[::-1], dim=-1) if coords.shape[-1] else coords
