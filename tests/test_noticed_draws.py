@@ -256,7 +256,9 @@ class TestUncertain:
         if uncertainty == "binary_logits":
             pred = pred * torch.where(order % 2 == 0, 1, -1)
         if classes > 1:
-            pred = torch.cat([torch.zeros_like(pred), pred, torch.full_like(pred, -1.0)], dim=1)
+            # The gap to the second best is that number again, wherever the second best is; and the largest score is not the gap.
+            second = (order % 3).to(dtype) / 4 if uncertainty == "margin" else torch.zeros_like(pred)
+            pred = torch.cat([second, second + pred, torch.full_like(pred, -1.0)], dim=1)
         assert pred.dtype == dtype
         certainty = self.certainty(pred, uncertainty)
         wide, close = (F64, 1e-15) if dtype == F64 else (F32, 1.2e-7)
