@@ -23,6 +23,8 @@ __all__ = ["BSpline", "Cubic", "Kernel", "Linear", "Nearest", "get_kernel"]
 
 _FLOATING = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64})
 
+_WHOLE = frozenset({torch.int32, torch.int64})
+
 
 def check_positions(rule: object, method: str, argument: str, value: Tensor) -> None:
     """Check what a method is called with; plain tensors, as the engine has them, pass at once."""
@@ -32,12 +34,11 @@ def check_positions(rule: object, method: str, argument: str, value: Tensor) -> 
 
 def check_index(rule: object, method: str, index: Tensor) -> None:
     """As `check_positions`, for the pixels that taps read."""
-    whole = (torch.int64, torch.int32)
-    if type(index) is Tensor and index.dtype in whole and index.layout is torch.strided and not index.is_nested:
+    if type(index) is Tensor and index.dtype in _WHOLE and index.layout is torch.strided and not index.is_nested:
         return
     function = f"ts.interpolation.{type(rule).__name__}.{method}"
     check_tensor(function, "index", index)
-    if index.dtype not in whole:
+    if index.dtype not in _WHOLE:
         raise TypeError(message(function, "index", "int64 or int32", index.dtype, "Convert it with index.long()."))
 
 
