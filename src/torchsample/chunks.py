@@ -161,8 +161,8 @@ def chunked(
     check_coords(function, coords)
     chunk_size = check_count(function, "chunk_size", chunk_size)
     batch_dims = check_count(function, "batch_dims", batch_dims, minimum=0)
-    if coords.ndim < batch_dims + 2:
-        wanted = f"(*batch, *points, d) with {batch_dims} batch dimension(s) and at least one point dimension"
+    if coords.ndim < batch_dims + 2 or coords.shape[-1] == 0:
+        wanted = f"(*batch, *points, d) with {batch_dims} batch dimension(s) and at least one point dimension and coordinate"
         raise ValueError(message(function, "coords", wanted, f"shape {tuple(coords.shape)}", "Say how many are batch with batch_dims=."))
     points = coords.shape[batch_dims:-1]
     flat = coords.reshape(*coords.shape[:batch_dims], prod(points), coords.shape[-1])

@@ -38,6 +38,7 @@ def _read_cell(function: str, cell: Cell, offsets: Tensor, extents: Sequence[int
             cell = torch.as_tensor(cell, dtype=offsets.dtype, device=offsets.device)
         except (TypeError, ValueError) as error:
             raise TypeError(message(function, "cell", wanted, describe(cell), remedy)) from error
+    check_tensor(function, "cell", cell)
     check_device(function, "cell", cell.device, "coords", offsets.device)
     try:
         spread = cell.to(offsets.dtype).expand(*offsets.shape[:-2], offsets.shape[-1])
@@ -232,6 +233,9 @@ def hoist(first: nn.Module, rest: Head, featmap: Tensor, unfold: int = 1) -> tup
         wanted = "a map (b, c, *spatial) of one to three spatial dimensions"
         raise ValueError(message(function, "featmap", wanted, f"shape {tuple(featmap.shape)}", "PyTorch convolves no others."))
     width = featmap.shape[1] * unfold**rank
+    if featmap.shape[1] == 0:
+        got = f"shape {tuple(featmap.shape)}"
+        raise ValueError(message(function, "featmap", "a map with channels", got, "There is nothing to convolve."))
     if first.in_features < width:
         wanted = f"a layer of at least {width} inputs, {featmap.shape[1]} channels of {unfold**rank} pixels"
         raise ValueError(message(function, "first", wanted, first.in_features, "Offsets and cells follow the features."))

@@ -31,6 +31,9 @@ class Place(NamedTuple):
     """Whether points belong to maps evenly and in order."""
 
 
+MOST_TAPS = 2**28
+"""Taps of a point that could still be computed, in GBs of memory."""
+
 SHAPE_RULE = (
     "The last dimension of `coords` is the rank d; the map is (*batch, c, *spatial) with d spatial dimensions and at least one"
     " batch dimension, and coords are (*batch, *points, d) with at least one point dimension."
@@ -77,6 +80,9 @@ def read_rule(
     check_device(function, "coords", coords.device, "featmap", featmap.device)
     rank = coords.shape[-1]
     boundaries = get_boundaries(function, padding_mode, rank)
+    if len(kernel.offsets) ** rank > MOST_TAPS:
+        wanted, got = f"of a rank with at most {MOST_TAPS} taps per point", f"{rank}-D coords, {len(kernel.offsets)}**{rank} taps"
+        raise ValueError(message(function, "coords", wanted, got, "Every combination of the axes' taps counts; use mode='nearest'."))
     if not kernel.selects:
         check_interpolable(function, "featmap", featmap)
     if featmap.ndim <= rank:
