@@ -125,7 +125,9 @@ def test_good_ones_work():
     assert_close(torch.func.vmap(lambda c: ts.sample(c, MAP, OwnKernel(), OwnBoundary()))(COORDS[None])[0], ts.sample(COORDS, MAP))
 
 
-@pytest.mark.parametrize("mode", [Learned(2.0), ts.interpolation.Cubic(-1), ts.interpolation.BSpline(2)], ids=["learned", "cubic", "bspline"])
+@pytest.mark.parametrize(
+    "mode", [Learned(2.0), ts.interpolation.Cubic(-1), ts.interpolation.BSpline(2)], ids=["learned", "cubic", "bspline"]
+)
 @pytest.mark.parametrize("padding_mode", ["zeros", OwnBoundary()], ids=["zeros", "own"])
 def test_compiles_in_one_graph(mode, padding_mode):
     def call(coords, featmap):

@@ -225,7 +225,7 @@ CASES = {
         lambda: ensemble_tests.test_unfold_of_thin_maps((1, 4), True),
     ),
     "probabilities taken for logits": (
-        uncertainty._check_are_logits,
+        uncertainty._warn_of_probabilities,
         "0 <= low <= 0.25 and",
         "False and",
         lambda: uncertainty_tests.TestDefault().test_one_probability(),

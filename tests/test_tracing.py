@@ -27,7 +27,7 @@ CALLS = {
     "unnormalize": lambda c, m: ts.coord.unnormalize(c, ts.tensor_to_size(m), clip=True),
     "roi_align": lambda c, m: ts.roi_align(torch.eye(2, 3).unsqueeze(0), m[:1], 2, 2) + c.sum(),
     "uncertain": lambda c, m: ts.coord.uncertain(m, n=3, return_batch_index=True)[1] + c.sum(),
-    "subdivide": lambda c, m: ts.subdivide(m[:, :1] - 0.5, lambda points: points[..., :1], 2, 9) + c.sum(),
+    "subdivide": lambda c, m: ts.subdivide(m[:, :1], lambda points: points[..., :1], 2, 9, "binary_logits") + c.sum(),
 }
 """From coords and a map to what is traced; those that sample at the coords work for any number of points."""
 

@@ -198,16 +198,17 @@ class TestDefault:
             lambda rule: ts.coord.uncertain(probability, n=20, uncertainty=rule)[1],
         ):
             assert ((find("binary_probability").norm(dim=-1) - 0.5).abs() < 0.2).float().mean() > 0.95
-            for rule in (None, "binary_logits"):
-                with pytest.raises(ValueError, match=r"`pred` must be logits for 'binary_logits'.*'binary_probability'"):
-                    find(rule)
+            with pytest.warns(UserWarning, match=r"ts\.coord\.\w+: `pred` has numbers from .* to .*, .*'binary_probability'"):
+                find(None)
+            # Said by name, logits they are.
+            find("binary_logits")
             with pytest.raises(ValueError, match=r"`pred` must be a map of two classes or more for 'max_probability'.*'binary_logits'"):
                 find("max_probability")
-        with pytest.raises(ValueError, match=r"ts\.subdivide: `coarse` must be logits"):
+        with pytest.warns(UserWarning, match=r"ts\.subdivide: `coarse` has numbers"):
             ts.subdivide(probability, lambda coords: coords[..., :1], 1)
 
     def test_untrained_logits_are_no_probabilities(self):
-        """Whatever a network says at first is taken as logits."""
+        """Whatever a network says at first is taken for logits, without a warning."""
         for logits in (torch.rand(1, 1, 8, 8) * 0.5 + 0.1, torch.randn(1, 1, 8, 8), torch.ones(1, 1, 8, 8), torch.zeros(1, 1, 8, 8)):
             assert ts.coord.rand_biased(1, 5, logits).shape == (1, 5, 2)
 

@@ -62,9 +62,11 @@ def refine(
 ) -> tuple[Tensor, list[Tensor]]:
     """PointRend's inference: logits, and the points of each step."""
     maps = model.maps(images)
-    return ts.subdivide(
-        maps[-1], lambda coords: model.at(coords, maps), steps=steps, n_points=n_points, remember=remember, return_coords=True
-    )
+
+    def head(coords: Tensor) -> Tensor:
+        return model.at(coords, maps)
+
+    return ts.subdivide(maps[-1], head, steps, n_points, uncertainty="binary_logits", remember=remember, return_coords=True)
 
 
 def to_images(image: Tensor, device: torch.device | None = None) -> Tensor:

@@ -185,6 +185,11 @@ def subdivide(
     TypeError
         If ``coarse`` is not floating-point or a count is not an int.
 
+    Warns
+    -----
+    UserWarning
+        If nothing is said of ``uncertainty`` and a single channel looks like probabilities (on a CPU, in eager mode).
+
     Notes
     -----
     Kirillov et al., "PointRend: Image Segmentation as Rendering", 2020, section 3.1. A step that could predict all pixels of the next

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
+import warnings
 from collections.abc import Callable
 from typing import Any, Literal, Protocol, cast, overload
 
@@ -55,6 +56,8 @@ def read_uncertainty(function: str, uncertainty: Uncertainty | None, pred: Tenso
     n_classes = pred.shape[dim]
     if uncertainty is None:
         uncertainty = "binary_logits" if n_classes == 1 else "margin"
+        if n_classes == 1:
+            _warn_of_probabilities(function, argument, pred)
     check_choice(function, "uncertainty", uncertainty, [*_BINARY, *_SEVERAL])
     if uncertainty in _BINARY and n_classes != 1:
         remedy = "For several classes there are 'margin' and 'max_probability'."
@@ -62,8 +65,6 @@ def read_uncertainty(function: str, uncertainty: Uncertainty | None, pred: Tenso
     if uncertainty in _SEVERAL and n_classes < 2:
         remedy = "For a single logit there is 'binary_logits', for a single probability 'binary_probability'."
         raise ValueError(message(function, argument, f"a map of two classes or more for {uncertainty!r}", "1 channel", remedy))
-    if uncertainty == "binary_logits":
-        _check_are_logits(function, argument, pred)
     return (_BINARY | _SEVERAL)[uncertainty]
 
 
@@ -80,14 +81,15 @@ def _ask(function: str, uncertainty: Callable[[Tensor], Tensor], scores: Tensor)
     return -values
 
 
-def _check_are_logits(function: str, argument: str, pred: Tensor) -> None:
-    """Refuse what can only be probabilities: taken for logits, the surest background would be the most uncertain."""
+def _warn_of_probabilities(function: str, argument: str, pred: Tensor) -> None:
+    """Warn where one channel looks like probabilities: taken for logits, the surest background would be the most uncertain."""
     if pred.device.type != "cpu" or pred.numel() == 0 or why_not_eager(pred) is not None:
         return
     low, high = (bound.item() for bound in pred.detach().aminmax())
     if 0 <= low <= 0.25 and 0.75 <= high <= 1:
-        remedy = "Pass uncertainty='binary_probability', or logits, torch.logit(pred)."
-        raise ValueError(message(function, argument, "logits for 'binary_logits'", f"numbers from {low:.3g} to {high:.3g}", remedy))
+        said = f"{function}: `{argument}` has numbers from {low:.2g} to {high:.2g}, as probabilities have, and is taken for logits."
+        remedy = "Pass uncertainty='binary_probability' for probabilities, or 'binary_logits' if they are logits."
+        warnings.warn(f"{said} {remedy}", UserWarning, stacklevel=5)
 
 
 def _choose(candidates: Tensor, maps: Tensor, certainty: Certainty, n: int, align_corners: bool) -> Tensor:
@@ -199,8 +201,12 @@ def rand_biased(
     Raises
     ------
     ValueError, TypeError
-        If a count, ``k`` or ``beta`` is out of range, or ``pred`` does not fit ``batch`` or ``uncertainty``; also if logits are expected
-        and all numbers lie between 0 and 1, as probabilities do (checked on the CPU only).
+        If a count, ``k`` or ``beta`` is out of range, or ``pred`` does not fit ``batch`` or ``uncertainty``.
+
+    Warns
+    -----
+    UserWarning
+        If nothing is said of ``uncertainty`` and a single channel looks like probabilities (on a CPU, in eager mode).
 
     Examples
     --------
@@ -340,6 +346,11 @@ def uncertain(
         If ``n`` is more than there are pixels.
     TypeError
         If ``pred`` is not floating-point.
+
+    Warns
+    -----
+    UserWarning
+        If nothing is said of ``uncertainty`` and a single channel looks like probabilities (on a CPU, in eager mode).
 
     Examples
     --------

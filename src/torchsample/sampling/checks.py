@@ -80,7 +80,7 @@ def read_rule(
     check_device(function, "coords", coords.device, "featmap", featmap.device)
     rank = coords.shape[-1]
     boundaries = get_boundaries(function, padding_mode, rank)
-    if len(kernel.offsets) ** rank > MOST_TAPS:
+    if featmap.ndim > rank and len(kernel.offsets) ** rank > MOST_TAPS:
         wanted, got = f"of a rank with at most {MOST_TAPS} taps per point", f"{rank}-D coords, {len(kernel.offsets)}**{rank} taps"
         raise ValueError(message(function, "coords", wanted, got, "Every combination of the axes' taps counts; use mode='nearest'."))
     if not kernel.selects:
