@@ -189,6 +189,14 @@ class TestRandint(PixelContract, DtypeContract, GeneratorContract):
             # Six standard deviations.
             assert abs(share - 12_436 / 16_000) < 6 * (0.7773 * 0.2227 / 1e6) ** 0.5
 
+    @pytest.mark.parametrize("side", [2**63 - 1, 3 * 2**60, 2**62 + 1])
+    def test_uniform_along_axes_of_any_length(self, side):
+        """The remainder of as many bits as the bound has is not uniform: thirds, six standard deviations."""
+        coords = ts.coord.randint(1, 100_000, (side,), dtype=torch.float64)[0, :, 0]
+        for low, high in ((-1, -1 / 3), (-1 / 3, 1 / 3), (1 / 3, 1)):
+            share = ((coords >= low) & (coords <= high)).double().mean().item()
+            assert abs(share - 1 / 3) < 6 * (2 / 9 / 1e5) ** 0.5
+
     def test_without_a_batch(self):
         generator = torch.Generator()
         single = ts.coord.randint.nobatch(5, (6, 4), generator=generator.manual_seed(1))

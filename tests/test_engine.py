@@ -200,6 +200,43 @@ class TestFill:
         assert torch.autograd.gradcheck(lambda c, m, f: ts.sample(c, m, fill=f), (coords, featmap, fill))
 
 
+FILLS = [
+    (torch.uint64, 2**64 - 1, 2**64 - 1),
+    (torch.uint64, 0, 0),
+    (torch.uint64, -1, ValueError),
+    (torch.uint64, 2**64, ValueError),
+    (torch.uint64, torch.tensor(-1), ValueError),
+    (torch.uint64, torch.tensor(2**63 + 5, dtype=torch.uint64), 2**63 + 5),
+    (torch.int64, torch.tensor(2**63 + 5, dtype=torch.uint64), ValueError),
+    (torch.int64, 2**63 - 1, 2**63 - 1),
+    (torch.int64, -(2**63), -(2**63)),
+    (torch.uint8, torch.tensor(300), ValueError),
+    (torch.uint8, 256, ValueError),
+    (torch.int8, torch.tensor(-5), -5),
+    (torch.int64, 1.5, TypeError),
+    (torch.float64, 10**20, 1e20),
+    (torch.float16, 70000, ValueError),
+    (torch.float16, torch.inf, torch.inf),
+    (torch.float32, True, TypeError),
+    (torch.float32, 1j, TypeError),
+    (torch.bool, True, True),
+    (torch.bool, 1, TypeError),
+    (torch.complex128, 0.1 + 0.2j, 0.1 + 0.2j),
+    (torch.complex64, 1e39, ValueError),
+]
+
+
+@pytest.mark.parametrize(("dtype", "fill", "expected"), FILLS, ids=[f"{number}" for number in range(len(FILLS))])
+def test_fill_is_exact_or_refused(dtype, fill, expected):
+    """To the last bit of the widest labels; nothing wraps, and nothing becomes infinite."""
+    featmap, outside = torch.ones(1, 1, 2, 2).to(dtype), torch.tensor([[[2.0, 0.0]]])
+    if isinstance(expected, type):
+        with pytest.raises(expected, match=r"ts\.sample: `fill` must be a number that torch\.\w+ can hold"):
+            ts.sample(outside, featmap, "nearest", fill=fill)
+    else:
+        assert ts.sample(outside, featmap, "nearest", fill=fill).item() == expected
+
+
 def test_fill_is_for_points_outside():
     """The point's own position decides, up to and including the edge; taps outside are padded as ever."""
     featmap = torch.arange(4.0).reshape(1, 1, 1, 4).expand(1, 2, 3, 4)

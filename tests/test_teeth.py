@@ -171,9 +171,9 @@ CASES = {
         lambda: backend_tests.check_shares(3, 2, 1),
     ),
     "kinks on either side": (
-        fast_grid._move_along,
-        "behind.clamp(room, 1 - room)",
-        "behind.clamp(0, 1)",
+        fast_grid._at_centers,
+        "ROUNDING * side * eps",
+        "-1.0",
         lambda: backend_tests.test_one_rule_for_slopes_at_pixel_centers(torch.float32, False, "border"),
     ),
     "centers but for rounding forgotten": (

@@ -15,9 +15,16 @@ def integers(shape: tuple[int, ...], bound: int, device: torch.device | str | No
     """Uniform integers from 0 to ``bound - 1``, int64.
 
     `torch.randint` itself takes 32 random bits for bounds below ``2**28``, so that the first ``2**32 % bound`` integers are more likely
-    than the others, by up to one sixteenth. The remainder of 62 bits is uniform to ``bound / 2**62``.
+    than the others, by up to one sixteenth. The remainder of 62 bits is uniform to ``bound / 2**62``, one part in ``2**31`` here.
     """
-    return torch.randint(2**62, shape, device=device, generator=generator).remainder_(bound)
+    if bound <= _TOGETHER:
+        return torch.randint(2**62, shape, device=device, generator=generator).remainder_(bound)
+    # The remainder of large bounds is not uniform, but that of integers below a multiple of the bound is.
+    most = (2**63 - 1) // bound * bound
+    found = torch.randint(2**63 - 1, shape, device=device, generator=generator)
+    while bool((wrong := found >= most).any()):
+        found = found.where(~wrong, torch.randint(2**63 - 1, shape, device=device, generator=generator))
+    return found.remainder_(bound)
 
 
 def pixels(shape: tuple[int, ...], size: Sequence[int], device: torch.device | str | None, generator: torch.Generator | None) -> Tensor:

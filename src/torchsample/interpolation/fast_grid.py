@@ -12,7 +12,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..coordinates.convert import from_position
 from .autograd import Backend, demand_finite, owners
 from .boundary import Border, Boundary, Reflection, Zeros
 from .fast_cpu import Table
@@ -28,7 +27,7 @@ FEW_VALUES = {2: 1 << 14, 3: 1 << 12}
 SHARE = 4096
 """Points that are worth a core of their own."""
 
-ROUNDING = 1.5
+ROUNDING = 2.0
 """Distance from a pixel's center, in units of side * eps, beyond which `grid_sample`'s rounding and ours give the same cell."""
 
 _PADDINGS: dict[type[Boundary], str] = {Zeros: "zeros", Border: "border", Reflection: "reflection"}
@@ -108,36 +107,36 @@ def _gradients(
     return torch.stack(of_each) if mask[0] else maps, of_coords.reshape(coords.shape)
 
 
-def _move_on(coords: Tensor, maps: Tensor, axes: Sequence[Axis]) -> Tensor:
-    """Coordinates that `grid_sample` places in the same cells as the definition does.
-
-    `grid_sample` rounds positions in its own way. Close to a pixel's center that would select the slope on the wrong side, so
-    coordinates there move away from the center, just far enough.
-    """
-    coords, rank = coords.to(maps.dtype), len(axes)
-    eps = torch.finfo(coords.dtype).eps
-    rules = [((axis.side - axis.align_corners) / 2, (axis.side - 1) / 2, (ROUNDING + 0.1) * axis.side * eps) for axis in axes]
-    speed, middle, room = coords.new_tensor(rules).unbind(-1)
-    # Positions as `to_position` has them, of all axes at once and in place: most points are not near a center, and stay.
-    away = (coords * speed).add_(middle)
-    near = (away.sub_(away.round()).abs_() <= room).flatten().nonzero().squeeze(-1)
-    if 4 * len(near) > len(coords):
-        return _move(coords, axes)
-    points = near.div_(rank, rounding_mode="floor")
-    return coords.index_copy(0, points, _move(coords.index_select(0, points), axes)) if len(points) else coords
+def _at_centers(coords: Tensor, maps: Tensor, axes: Sequence[Axis]) -> Tensor:
+    """Points, by number, that lie so close to a pixel's center that `grid_sample`, which rounds otherwise, may take the slope behind it."""
+    eps = torch.finfo(maps.dtype).eps
+    # Positions as `to_position` has them, of all axes at once and in place; axes of one side need no vector.
+    sides = [axis.side for axis in axes] if len({axis.side for axis in axes}) > 1 else [axes[0].side]
+    rules = [((side - axes[0].align_corners) / 2, (side - 1) / 2, ROUNDING * side * eps) for side in sides]
+    speed, middle, room = maps.new_tensor(rules).unbind(-1) if len(rules) > 1 else rules[0]
+    away = (coords.to(maps.dtype) * speed).add_(middle)
+    near = _find((away.sub_(away.round()).abs_() <= room).flatten())
+    points: Tensor = torch.unique_consecutive(near.div_(len(axes), rounding_mode="floor"))
+    return points
 
 
-def _move(coords: Tensor, axes: Sequence[Axis]) -> Tensor:
-    return torch.stack([_move_along(x, axis) for axis, x in zip(axes, coords.unbind(-1), strict=True)], dim=-1)
+def _find(mask: Tensor) -> Tensor:
+    """Numbers of the true entries, which are few: looked for in words of eight."""
+    whole = len(mask) // 8 * 8
+    words = mask[:whole].view(torch.int64).nonzero()
+    entries = (8 * words + torch.arange(8, device=mask.device)).flatten()
+    return torch.cat([entries[mask[entries]], mask[whole:].nonzero().squeeze(-1) + whole])
 
 
-def _move_along(x: Tensor, axis: Axis) -> Tensor:
-    position = axis.position(x)
-    pixel = position.floor()
-    behind = position - pixel
-    room = ROUNDING * axis.side * torch.finfo(x.dtype).eps
-    moved = behind.clamp(room, 1 - room)
-    return torch.where(moved == behind, x, from_position(pixel + moved, axis.side, axis.align_corners))
+def _by_table(grad: Tensor, coords: Tensor, points: Tensor | None, maps: Tensor, axes: Sequence[Axis]) -> Tensor:
+    """Gradient of coordinates, of some points or of all (None), by a table: for what `grid_sample` has no rule."""
+    incoming, table = grad.reshape(len(coords), -1), Table()
+    if points is None:
+        owner = owners(None, coords, maps)
+    else:
+        owner = points.div(len(coords) // len(maps), rounding_mode="floor")
+        incoming, coords = incoming.index_select(0, points), coords.index_select(0, points)
+    return table.coords_gradient(incoming, coords, owner, maps, axes, table.prepare(len(coords), maps, axes))
 
 
 def _is_better_by_table(maps: Tensor, shares: int) -> bool:
@@ -174,10 +173,13 @@ class GridSample(Backend):
     ) -> Tensor:
         if type(axes[0].boundary) is Reflection:
             # Mirrored, the next pixel is on the other side.
-            other, owner = Table(), owners(owner, coords, maps)
-            return other.coords_gradient(grad.reshape(len(coords), -1), coords, owner, maps, axes, other.prepare(len(coords), maps, axes))
+            return _by_table(grad, coords, None, maps, axes)
+        points = _at_centers(coords, maps, axes)
+        if 2 * len(points) > len(coords):
+            return _by_table(grad, coords, None, maps, axes)
         shares = _shares(len(coords), maps.shape[0])
-        return _gradients(grad, _move_on(coords, maps, axes), maps, axes, shares, [False, True])[1].to(coords.dtype)
+        found = _gradients(grad, coords.to(maps.dtype), maps, axes, shares, [False, True])[1].to(coords.dtype)
+        return found.index_copy_(0, points, _by_table(grad, coords, points, maps, axes)) if len(points) else found
 
     def scatter(self, values: Tensor, coords: Tensor, owner: Tensor | None, like: Tensor, axes: Sequence[Axis]) -> Tensor:
         shares = _canvases(len(coords), like)
@@ -191,5 +193,9 @@ class GridSample(Backend):
         shares = _canvases(len(coords), maps)
         if type(axes[0].boundary) is Reflection or _is_better_by_table(maps, shares):
             return None
-        of_maps, of_coords = _gradients(grad, _move_on(coords, maps, axes), maps, axes, shares, [True, True])
-        return of_coords.to(coords.dtype), of_maps
+        points = _at_centers(coords, maps, axes)
+        if 2 * len(points) > len(coords):
+            return None
+        of_maps, of_coords = _gradients(grad, coords.to(maps.dtype), maps, axes, shares, [True, True])
+        of_coords = of_coords.to(coords.dtype)
+        return of_coords.index_copy_(0, points, _by_table(grad, coords, points, maps, axes)) if len(points) else of_coords, of_maps

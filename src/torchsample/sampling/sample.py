@@ -52,18 +52,20 @@ def _as_tensor(fill: float | Sequence[float], dtype: torch.dtype) -> Tensor:
         if not all(limits.min <= number <= limits.max for number in numbers):
             raise OverflowError
         return torch.tensor(fill, dtype=dtype, device="cpu")
-    has_fraction = any(isinstance(number, float) for number in numbers)
-    return torch.as_tensor(fill, dtype=torch.float64 if has_fraction else None, device="cpu")
+    if any(isinstance(number, bool) for number in numbers):
+        return torch.as_tensor(fill, device="cpu")
+    wide = torch.complex128 if any(isinstance(number, complex) for number in numbers) else torch.float64
+    return torch.as_tensor(fill, dtype=wide, device="cpu")
 
 
 def _loses(color: Tensor, exact: Tensor) -> bool:
     """Whether a dtype cannot hold numbers: another label, or infinity in the place of a finite number."""
-    if exact.is_complex():
-        return False
-    lost = exact.isinf() & color.isfinite() if exact.is_floating_point() else exact.to(torch.int64) != color.to(torch.int64)
-    if exact.dtype == torch.uint64:
-        lost = color < 0
-    return bool(lost.any())
+    if exact.is_floating_point() or exact.is_complex():
+        return bool((exact.isinf() & color.isfinite()).any())
+    # In 64 bits, where a sign tells what one of the two has and the other has not.
+    one, other = exact.to(torch.int64), color.to(torch.int64)
+    wraps = (one < 0) if torch.uint64 in (exact.dtype, color.dtype) else one != other
+    return bool((wraps | (one != other)).any())
 
 
 def _fill(function: str, values: Tensor, coords: Tensor, fill: Fill) -> Tensor:

@@ -111,7 +111,8 @@ def splat(
     align_corners : bool, default: False
         What -1 and 1 are: the outer edges of the map or (``True``) the centres of its first and last pixels.
     normalize : bool, default: False
-        Divide each pixel by the sum of the weights that reached it, which makes the result a weighted mean.
+        Divide each pixel by the sum of the weights that reached it, which makes the result a weighted mean. Cubic kernels and splines
+        have negative weights: where those nearly cancel the others, the quotient leaves the range of the values.
 
     Returns
     -------
