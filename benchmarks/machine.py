@@ -61,6 +61,7 @@ def describe_tree() -> dict[str, Any]:
 def slug(machine: dict[str, Any]) -> str:
     """The machine as a file name: ``amd-epyc-2-cores``, ``nvidia-h100-80gb-hbm3``."""
     name = machine["gpu"] or f"{machine['cpu']} {machine['cores']} cores"
+    name = re.sub(r"\((R|TM)\)|\b(CPU|Processor)\b", "", name)
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 

@@ -131,6 +131,7 @@ def test_as_many_draws_as_randint_makes(monkeypatch):
 def test_a_machine_is_a_file_name():
     described = {"gpu": None, "cpu": "AMD EPYC", "cores": 2}
     assert machine.slug(described) == "amd-epyc-2-cores"
+    assert machine.slug({**described, "cpu": "Intel(R) Xeon(R) Processor"}) == "intel-xeon-2-cores"
     assert machine.slug({**described, "gpu": "NVIDIA H100 80GB HBM3"}) == "nvidia-h100-80gb-hbm3"
 
 

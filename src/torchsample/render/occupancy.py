@@ -25,6 +25,7 @@ from .._checks import (
 from ..chunks import chunked
 from ..coordinates.arguments import choose_device
 from ..coordinates.pixels import axis_indices
+from ..coordinates.uniform import integers
 from ..ray.arguments import as_number, check_real
 from ..sampling import sample
 from .rays import can_look
@@ -157,17 +158,16 @@ class OccupancyGrid(nn.Module):
         """
         self._check_points("ts.render.OccupancyGrid.occupied", "points", points)
         coords = 2 * (points.detach() - self.low) / (self.high - self.low) - 1
-        nothing = self.mask.new_zeros(())
-        return sample(coords.reshape(1, -1, len(self.size)), self.mask, mode="nearest", fill=nothing).reshape(points.shape[:-1])
+        return sample(coords.reshape(1, -1, len(self.size)), self.mask, mode="nearest", fill=False).reshape(points.shape[:-1])
 
     def _choose(self, generator: torch.Generator | None) -> Tensor:
         """Numbers of a quarter of all cells, and of as many occupied ones, each once."""
         n, device = self.mask.numel(), self.mask.device
         quarter = max(n // 4, 1)
-        anywhere = torch.randint(n, (quarter,), device=device, generator=generator)
+        anywhere = integers((quarter,), n, device, generator)
         there = self.mask.flatten().nonzero()[:, 0]
         if len(there) > quarter:
-            there = there[torch.randint(len(there), (quarter,), device=device, generator=generator)]
+            there = there[integers((quarter,), len(there), device, generator)]
         distinct: Tensor = torch.unique(torch.cat([anywhere, there]))
         return distinct
 
