@@ -53,10 +53,29 @@ def test_jit_trace(name):
         assert_close(traced(coords, featmap), function(coords, featmap))
 
 
-def test_a_traced_map_keeps_its_size():
-    """Sides are constants of a trace, as PyTorch warns."""
+@pytest.mark.parametrize("name", ["sample", "spline", "jacobian", "levels", "neighborhood", "local_ensemble", "uncertain"])
+def test_a_traced_map_keeps_its_size(name):
+    """Sides are constants of a trace, as PyTorch warns: a map of another size fails, and is not read as one of that size."""
+    calls = {"sample": lambda c, m: ts.sample(c, m), "spline": lambda c, m: ts.sample(c, m, "bspline3", "reflection")} | CALLS
     with pytest.warns(torch.jit.TracerWarning, match="Python integer"):
-        torch.jit.trace(lambda c, m: ts.sample(c, m), make())
+        traced = torch.jit.trace(calls[name], make())
+    for size in ((10, 8), (5, 8), (3, 4)):
+        with pytest.raises(RuntimeError, match="expanded size of the tensor"):
+            traced(make()[0], torch.rand(2, 6, *size))
+
+
+def test_export_for_maps_of_any_size():
+    """What a trace cannot do."""
+
+    class Sampler(torch.nn.Module):
+        def forward(self, coords, featmap):
+            return ts.sample(coords, featmap, "bilinear", ("reflection", "zeros")), ts.sample_with_jacobian(coords, featmap, "bicubic")
+
+    dim = torch.export.Dim
+    shapes = {"coords": {1: dim("points", min=2)}, "featmap": {2: dim("height", min=3), 3: dim("width", min=3)}}
+    program = torch.export.export(Sampler(), make(), dynamic_shapes=shapes)
+    coords, featmap = make(9)[0], torch.rand(2, 6, 17, 23)
+    assert_close(program.module()(coords, featmap), Sampler()(coords, featmap))
 
 
 @pytest.mark.slow

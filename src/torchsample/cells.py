@@ -18,6 +18,7 @@ from .interpolation import dispatch, reference
 from .interpolation.boundary import Border, Boundary
 from .interpolation.kernels import Kernel, Nearest, spline_weights
 from .interpolation.reference import Axis
+from .layout import hold_size
 from .sampling.checks import Placing, place_batched, place_single, read_rule
 
 __all__ = ["Neighborhood", "neighborhood"]
@@ -109,7 +110,8 @@ def read_cells(pixels: Sequence[Tensor], featmap: Tensor, batch: Sequence[Tensor
     centers = [from_position(pixel, axis.side, False) for pixel, axis in zip(pixels, axes, strict=True)]
     more = pixels[0].ndim - (batch[0].ndim if batch else pixels[0].ndim)
     owners = [index.reshape(*index.shape, *[1] * more) for index in batch]
-    return dispatch.interpolate(torch.stack(centers, dim=-1).detach(), featmap, owners, rules).to(featmap.dtype)
+    coords, featmap = torch.stack(centers, dim=-1).detach(), hold_size(featmap, len(axes))
+    return dispatch.interpolate(coords, featmap, owners, rules).to(featmap.dtype)
 
 
 def patch_pixels(pixels: Sequence[Tensor], side: int) -> list[Tensor]:
@@ -172,7 +174,8 @@ def neighborhood(
     align_corners : bool, default: False
         What -1 and 1 are: the outer edges of the map or (``True``) the centres of its first and last pixels.
     batch_index : Tensor, optional
-        ``(n,)``, int64 or int32: which of the maps ``(b, c, *spatial)`` each of the points ``(n, d)`` reads.
+        ``(n,)``, int64 or int32: which of the maps ``(b, c, *spatial)`` each of the points ``(n, d)``, or each group of points
+        ``(n, *points, d)``, reads.
 
     Returns
     -------

@@ -293,7 +293,7 @@ def tiled(
     if isinstance(out, Tensor):
         check_tensor(function, "out", out)
     if tuple(out.shape[: len(sides)]) != sides[::-1]:
-        wanted = f"of shape {(*sides[::-1], '...')} for the size {sides}"
+        wanted = f"of shape ({', '.join(map(str, sides[::-1]))}, ...) for the size {sides}"
         raise ValueError(
             message(function, "out", wanted, f"shape {tuple(out.shape)}", "Sizes are (w, h, ...), arrays (..., h, w, channels).")
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from ._checks import check_map, check_single_map, check_tensor, message
@@ -13,6 +14,13 @@ __all__ = ["feat_first", "feat_last", "tensor_to_size"]
 def spatial_size(tensor: Tensor, rank: int) -> tuple[int, ...]:
     """Size ``(w, h, ...)`` of the last dimensions; `torch.jit.trace`, which has tensors for sides, takes them as constants."""
     return tuple(int(side) if isinstance(side, Tensor) else side for side in reversed(tensor.shape[-rank:]))
+
+
+def hold_size(tensor: Tensor, rank: int) -> Tensor:
+    """The tensor itself; a trace by `torch.jit.trace`, whose sides are constants, fails at another size instead of reading elsewhere."""
+    if torch.compiler.is_compiling() or not torch._C._is_tracing():
+        return tensor
+    return tensor.expand(*[-1] * (tensor.ndim - rank), *reversed(spatial_size(tensor, rank)))
 
 
 def _check_dims(function: str, tensor: Tensor, least: int) -> None:

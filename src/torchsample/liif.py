@@ -145,7 +145,8 @@ def local_ensemble(
     align_corners : bool, default: False
         What -1 and 1 are: the outer edges of the map or (``True``) the centres of its first and last pixels.
     batch_index : Tensor, optional
-        ``(n,)``, int64 or int32: which of the maps ``(b, c, *spatial)`` each of the points ``(n, d)`` reads.
+        ``(n,)``, int64 or int32: which of the maps ``(b, c, *spatial)`` each of the points ``(n, d)``, or each group of points
+        ``(n, *points, d)``, reads.
 
     Returns
     -------

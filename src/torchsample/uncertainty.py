@@ -17,7 +17,7 @@ from ._nobatch import with_nobatch
 from .coordinates.arguments import choose_device, dtype_like
 from .coordinates.draw import rand
 from .coordinates.pixels import axis_indices, pixel_centres
-from .layout import tensor_to_size
+from .layout import hold_size, tensor_to_size
 from .sampling import sample
 
 __all__ = ["rand_biased", "uncertain"]
@@ -245,7 +245,8 @@ def _find(
     check_flag(function, "align_corners", align_corners)
     remedy = "0.5 finds the pixels whose two best classes differ by less."
     check_number(function, "threshold", threshold, "a finite number", remedy, -sys.float_info.max, sys.float_info.max)
-    certainty = read_uncertainty(function, uncertainty, pred, 1)(pred.detach().movedim(1, -1))
+    scores = hold_size(pred.detach(), pred.ndim - 2).movedim(1, -1)
+    certainty = read_uncertainty(function, uncertainty, pred, 1)(scores)
     size = tensor_to_size(pred)
     if n is None:
         image, *spatial = (certainty < float(threshold)).nonzero(as_tuple=True)

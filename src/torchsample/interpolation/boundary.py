@@ -40,8 +40,8 @@ def _check(rule: object, method: str, position: Tensor, side: int, align_corners
 
 
 def _check_axis(function: str, side: int, limit: int, align_corners: bool, reach: int) -> None:
-    if torch._C._is_tracing():
-        # Sides are tensors there.
+    if isinstance(side, torch.SymInt) or torch._C._is_tracing():
+        # A side of any number, or a tensor.
         return
     check_flag(function, "align_corners", align_corners)
     for argument, count, least in (("side", side, 1), ("reach", reach, 0)):

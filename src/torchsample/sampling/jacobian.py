@@ -9,6 +9,7 @@ from torch import Tensor
 from .._nobatch import with_nobatch
 from ..interpolation import reference
 from ..interpolation.kernels import Kernel
+from ..layout import hold_size
 from .checks import Mode, PaddingMode, Placing, check_interpolable, place_batched, place_single, read_rule
 
 
@@ -25,6 +26,7 @@ def _sample_with_jacobian(
     axes = read_rule(function, coords, featmap, mode, padding_mode, align_corners, prefilter)
     check_interpolable(function, "featmap", featmap)
     batch = place(coords, featmap).batch
+    featmap = hold_size(featmap, len(axes))
     coefficients = reference.prefilter(featmap, axes) if prefilter else featmap
     values, jacobian = reference.interpolate_with_jacobian(coords, coefficients, batch, axes)
     return values.to(featmap.dtype).contiguous(), jacobian.to(featmap.dtype).contiguous()
@@ -71,7 +73,7 @@ def sample_with_jacobian(
     align_corners : bool, default: False
         What -1 and 1 are: the outer edges of the map or (``True``) the centres of its first and last pixels.
     batch_index : Tensor, optional
-        ``(n,)``: which of the maps each of the points ``(n, d)`` reads.
+        ``(n,)``: which of the maps each of the points ``(n, d)``, or each group of points ``(n, *points, d)``, reads.
     prefilter : bool, default: True
         For splines, compute the coefficients from the map.
 

@@ -15,6 +15,7 @@ from .._nobatch import WithNobatch, with_nobatch
 from ..coordinates.convert import check_coords, inside
 from ..interpolation import dispatch, reference
 from ..interpolation.kernels import Kernel
+from ..layout import hold_size
 from .checks import Mode, PaddingMode, Placing, can_hold, is_label, place_batched, place_single, read_rule
 
 Encoder = Callable[[Tensor], Tensor]
@@ -108,6 +109,7 @@ def walk(
     """The first half of the walk: check and interpolate. Values ``(*batch, *points, c)``, and how many of these are batch."""
     axes = read_rule(function, coords, featmap, mode, padding_mode, align_corners, prefilter)
     n_batch, batch, in_order = place(coords, featmap)
+    featmap = hold_size(featmap, len(axes))
     coefficients = reference.prefilter(featmap, axes) if prefilter else featmap
     return dispatch.interpolate(coords, coefficients, batch, axes, in_order).to(featmap.dtype), n_batch
 
@@ -166,7 +168,7 @@ def sample(
     ----------
     coords : Tensor
         Normalized coordinates ``(*batch, *points, d)`` in the order ``(x, y, ...)``; ``[-1, 1]`` spans the map. Floating-point,
-        of any precision: positions are computed in float32 at least. With ``batch_index``, ``(n, d)``.
+        of any precision: positions are computed in float32 at least. With ``batch_index``, ``(n, d)`` or ``(n, *points, d)``.
     featmap : Tensor
         ``(*batch, c, *spatial)``, any strides. Half-precision maps are summed in float32. Integer and bool maps
         (labels) work with ``mode="nearest"``, bit for bit.
@@ -186,8 +188,8 @@ def sample(
     feat_last : bool, default: True
         Features in the last dimension, ready for ``nn.Linear``; ``False`` puts them right after the batch.
     batch_index : Tensor, optional
-        ``(n,)``, int64 or int32: which of the maps ``(b, c, *spatial)`` each of the points ``(n, d)`` reads, as
-        `coord.uncertain` gives it.
+        ``(n,)``, int64 or int32: which of the maps ``(b, c, *spatial)`` each of the points ``(n, d)`` reads, as `coord.uncertain`
+        gives it; or each group of points ``(n, *points, d)``, those in a box for example.
     fill : number, sequence or Tensor, optional
         Result, one number or one per channel, for points that lie outside of the closed ``[-1, 1]`` themselves; what
         ``padding_mode`` puts there only counts for the pixels that points inside look at.
@@ -198,7 +200,7 @@ def sample(
     -------
     Tensor
         ``(*batch, *points, c)``, or ``(*batch, c, *points)`` for ``feat_last=False``; contiguous, the map's dtype. With
-        ``batch_index``, ``(n, c)`` or ``(c, n)``.
+        ``batch_index``, ``(n, c)`` or ``(c, n)``, for groups ``(n, *points, c)`` or ``(n, c, *points)``.
 
     Raises
     ------

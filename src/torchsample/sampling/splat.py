@@ -48,7 +48,8 @@ def _splat(
     sides = check_size(function, size)
     rank = coords.shape[-1]
     if len(sides) != rank:
-        remedy = "Give one side per coordinate, (w, h, ...)."
+        swapped = values.ndim and values.shape[-1] == len(sides)
+        remedy = "Are coords and values swapped? Coords come first." if swapped else "Give one side per coordinate, (w, h, ...)."
         raise ValueError(message(function, "size", f"as long as the last dimension of `coords`, {rank}", sides, remedy))
     _check_shapes(function, coords, values, n_batch)
     axes = reference.make_axes(sides, kernel, get_boundaries(function, padding_mode, rank), align_corners)

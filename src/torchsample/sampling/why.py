@@ -99,7 +99,7 @@ def why(
     align_corners : bool, default: False
         What -1 and 1 are.
     batch_index : Tensor, optional
-        Which of the maps each point reads.
+        Which of the maps each point, or each group of points, reads.
 
     Returns
     -------
