@@ -29,6 +29,8 @@ TOO_LARGE = {
     "roi_align, output_size": lambda: ts.roi_align(torch.zeros(1, 2, 3), MAP, 2**20),
     "roi_align, sampling_ratio": lambda: ts.roi_align(torch.zeros(1, 2, 3), MAP, 7, 2**31),
     "ope": lambda: ts.encoding.ope(torch.zeros(5, 2), 2**31),
+    "prefilter": lambda: ts.prefilter(torch.zeros(1, 1, *[2] * 8)),
+    "sample with a spline": lambda: ts.sample(torch.zeros(1, 5, 8), torch.zeros(1, 1, *[2] * 8), "bspline3"),
     "MLP": lambda: ts.models.MLP(2**20, 2**20),
     "intervals": lambda: ts.ray.intervals(0.0, 1.0, 2**40),
     "resample": lambda: ts.ray.resample(torch.arange(3.0), torch.ones(2), 2**40),

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-from .._checks import check_device, check_flag, check_tensor, message
+from .._checks import check_device, check_flag, check_memory, check_tensor, message
 from ..coordinates.convert import check_coords
 from ..interpolation.boundary import Boundary, get_boundaries
 from ..interpolation.kernels import Kernel, get_kernel
-from ..interpolation.reference import Axis, make_axes
+from ..interpolation.reference import Axis, accumulator, make_axes
 from ..layout import spatial_size
 
 Mode = Literal["nearest", "linear", "bilinear", "trilinear", "cubic", "bicubic", "tricubic", "bspline2", "bspline3", "bspline4", "bspline5"]
@@ -60,6 +61,15 @@ def check_interpolable(function: str, argument: str, tensor: Tensor) -> None:
         raise TypeError(message(function, argument, "floating-point or complex to be interpolated", tensor.dtype, remedy))
 
 
+def check_margins(function: str, featmap: Tensor, axes: Sequence[Axis]) -> None:
+    """Refuse to filter a map whose margins make it larger than memory: some forty coefficients on each axis that goes on for ever."""
+    if axes[0].kernel.poles:
+        numbers = prod((*featmap.shape[: -len(axes)], *(axis.extent for axis in axes)))
+        got = f"shape {tuple(featmap.shape)}"
+        # Coefficients, and what an axis is filtered from and to.
+        check_memory(function, "featmap", 4 * numbers, accumulator(featmap.dtype), featmap.device, got)
+
+
 def read_rule(
     function: str,
     coords: Tensor,
@@ -88,7 +98,9 @@ def read_rule(
     if featmap.ndim <= rank:
         return make_axes((1,) * rank, kernel, boundaries, align_corners)
     axes = make_axes(spatial_size(featmap, rank), kernel, boundaries, align_corners)
-    if not prefilter:
+    if prefilter:
+        check_margins(function, featmap, axes)
+    else:
         axes = make_axes([axis.side - 2 * axis.margin for axis in axes], kernel, boundaries, align_corners)
     if min(axis.side for axis in axes) < 1:
         wanted = "at least one pixel wide along every axis" + ("" if prefilter else ", besides the margin of ts.prefilter")

@@ -10,7 +10,7 @@ from ..interpolation import reference
 from ..interpolation.boundary import get_boundaries
 from ..interpolation.kernels import Kernel, get_kernel
 from ..layout import spatial_size
-from .checks import Mode, PaddingMode, check_interpolable
+from .checks import Mode, PaddingMode, check_interpolable, check_margins
 
 
 def _prefilter(function: str, featmap: Tensor, rank: int, mode: str | Kernel, padding_mode: PaddingMode, align_corners: bool) -> Tensor:
@@ -23,7 +23,9 @@ def _prefilter(function: str, featmap: Tensor, rank: int, mode: str | Kernel, pa
         remedy = "There is nothing to filter in a map without pixels."
         wanted = "at least one pixel wide along every axis"
         raise ValueError(message(function, "featmap", wanted, f"shape {tuple(featmap.shape)}", remedy))
-    return reference.prefilter(featmap, reference.make_axes(size, kernel, boundaries, align_corners))
+    axes = reference.make_axes(size, kernel, boundaries, align_corners)
+    check_margins(function, featmap, axes)
+    return reference.prefilter(featmap, axes)
 
 
 def _prefilter_nobatch(
