@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from programs import starter
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
 TINY = {
     "fit_image.py": ["--steps=3", "--size=24", "--width=16", "--points=64", "--upscale=2"],
@@ -75,14 +77,8 @@ def start(monkeypatch, capsys):
     monkeypatch.syspath_prepend(str(EXAMPLES))
 
     def call(example, *arguments):
-        monkeypatch.setattr(sys, "argv", [example, *map(str, arguments)])
-        capsys.readouterr()
-        code = 0
-        try:
-            importlib.import_module(example.removesuffix(".py")).main()
-        except SystemExit as stop:
-            code = stop.code
-        return code, *capsys.readouterr()
+        module = importlib.import_module(example.removesuffix(".py"))
+        return starter(monkeypatch, capsys, example, module.main)(*arguments)
 
     return call
 

@@ -19,6 +19,8 @@ import pytest
 import torch
 from PIL import Image
 
+from programs import starter, with_commands
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SMALL = {
     "nerf": {"steps": 4, "batch": 8, "samples": 4, "fine_samples": 4, "order": 2, "width": 8},
@@ -37,18 +39,7 @@ def example(monkeypatch):
 @pytest.fixture
 def start(example, monkeypatch, capsys):
     """Run the program in this process, as users do: exit code, stdout and stderr."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["nerf", *map(str, arguments)])
-        capsys.readouterr()
-        code = 0
-        try:
-            importlib.import_module("_program").run(example("commands").make_parser())
-        except SystemExit as stop:
-            code = stop.code
-        return code, *capsys.readouterr()
-
-    return call
+    return starter(monkeypatch, capsys, "nerf", with_commands(example("commands")))
 
 
 def ball_scene(origins: np.ndarray, directions: np.ndarray) -> np.ndarray:
@@ -274,9 +265,11 @@ def test_names_with_dots_and_folders_elsewhere(example, folder, tmp_path):
     (folder / "train" / "r_0.png").rename(folder / "train" / "v1.0.png")
     found["frames"][0]["file_path"] = "./train/v1.0"
     path.write_text(json.dumps(found))
-    fit(example, folder, "voxels", tmp_path / "v.pt")
+    model = fit(example, folder, "voxels", tmp_path / "v.pt")
     folder.rename(tmp_path / "moved")
-    fit(example, tmp_path / "moved", "voxels", tmp_path / "v.pt")
+    again = fit(example, tmp_path / "moved", "voxels", tmp_path / "v.pt")
+    for one, other in zip(model.state_dict().values(), again.state_dict().values(), strict=True):
+        assert torch.equal(one, other)
 
 
 def test_tiny_nerf_data_and_its_errors(example, tmp_path):

@@ -15,6 +15,8 @@ import pytest
 import torch
 from PIL import Image
 
+from programs import starter, with_commands
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
 TINY = ["--steps=6", "--batch=4", "--points=16", "--crop=16", "--lr=0.01"]
 
@@ -41,18 +43,7 @@ def call(part):
 @pytest.fixture
 def start(part, monkeypatch, capsys):
     """Run the program in this process, as users do: exit code, stdout and stderr."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["point_refinement", *map(str, arguments)])
-        capsys.readouterr()
-        code = 0
-        try:
-            importlib.import_module("_program").run(part("commands").make_parser())
-        except SystemExit as stop:
-            code = stop.code
-        return code, *capsys.readouterr()
-
-    return run
+    return starter(monkeypatch, capsys, "point_refinement", with_commands(part("commands")))
 
 
 @pytest.fixture

@@ -330,4 +330,6 @@ def test_vmap_and_compile(name):
 
 def test_values_are_not_looked_at_under_a_transform():
     """Where numbers are not there, a bad pose cannot be told."""
-    torch.func.vmap(lambda pose: ray.pinhole(X, pose, SIZE, fov=1.0).directions)(torch.zeros(2, 4, 4))
+    found = torch.func.vmap(lambda pose: ray.pinhole(X, pose, SIZE, fov=1.0).directions)(torch.zeros(2, 4, 4))
+    assert found.shape == (2, *X.shape[:-1], 3)
+    assert not found.any()

@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 
 import torchsample as ts
+from programs import starter, with_commands
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 TINY = ["--steps=4", "--batch=2", "--threads=1"]
@@ -33,18 +34,7 @@ def example(monkeypatch):
 @pytest.fixture
 def start(example, monkeypatch, capsys):
     """Run the program in this process, as users do: exit code, stdout and stderr."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["super_resolution", *map(str, arguments)])
-        capsys.readouterr()
-        code = 0
-        try:
-            importlib.import_module("_program").run(example("commands").make_parser())
-        except SystemExit as stop:
-            code = stop.code
-        return code, *capsys.readouterr()
-
-    return call
+    return starter(monkeypatch, capsys, "super_resolution", with_commands(example("commands")))
 
 
 def save_photos(folder: Path, count: int = 3, side: int = 48) -> Path:

@@ -45,7 +45,7 @@ def check_tensor(function: str, argument: str, value: object) -> None:
 
 def check_floating(function: str, argument: str, value: Tensor, remedy: str | None = None) -> None:
     check_tensor(function, argument, value)
-    if not value.is_floating_point() or value.dtype.itemsize < 2:
+    if not value.is_floating_point():
         wanted = "a floating-point tensor of 16 bits or more"
         raise TypeError(message(function, argument, wanted, value.dtype, remedy or f"Convert it with {argument}.float()."))
 
@@ -145,8 +145,10 @@ def _memory(device: torch.device) -> float:
     """Bytes that a device has, or that this process may have; as many as addresses reach where nobody knows."""
     if device.type == "cuda":
         return float(torch.cuda.get_device_properties(device).total_memory)
-    if device.type == "meta" or not hasattr(os, "sysconf"):
-        return 2.0**62 if device.type == "meta" else 2.0**47
+    if device.type == "meta":
+        return 2.0**62
+    if not hasattr(os, "sysconf"):
+        return 2.0**47
     installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     try:
         resource = importlib.import_module("resource")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from .._checks import check_count, check_flag, check_size, check_tensor, is_int, message
+from .._checks import check_count, check_flag, check_floating, check_size, check_tensor, is_int, message
 
 __all__ = ["from_unit", "inside", "normalize", "to_unit", "unnormalize"]
 
@@ -178,10 +178,7 @@ def unnormalize(coord: Tensor, size: int | Sequence[int], align_corners: bool = 
 
 def check_coords(function: str, coords: Tensor, argument: str = "coords") -> None:
     """Check normalized coords of a floating dtype, ``(..., d)``."""
-    check_tensor(function, argument, coords)
-    if not coords.is_floating_point() or coords.dtype.itemsize < 2:
-        remedy = "Integer pixel positions become coordinates with ts.coord.normalize(coord, size)."
-        raise TypeError(message(function, argument, "a floating-point tensor of 16 bits or more", coords.dtype, remedy))
+    check_floating(function, argument, coords, "Integer pixel positions become coordinates with ts.coord.normalize(coord, size).")
     if coords.ndim == 0:
         raise ValueError(message(function, argument, "of shape (..., d)", "a tensor without dimensions", f"Use {argument}.reshape(1)."))
 

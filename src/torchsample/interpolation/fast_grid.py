@@ -139,6 +139,11 @@ def _by_table(grad: Tensor, coords: Tensor, points: Tensor | None, maps: Tensor,
     return table.coords_gradient(incoming, coords, owner, maps, axes, table.prepare(len(coords), maps, axes))
 
 
+def _correct(found: Tensor, grad: Tensor, coords: Tensor, points: Tensor, maps: Tensor, axes: Sequence[Axis]) -> Tensor:
+    """Gradients of coordinates, in place, of which those of some points come from a table."""
+    return found.index_copy_(0, points, _by_table(grad, coords, points, maps, axes)) if len(points) else found
+
+
 def _is_better_by_table(maps: Tensor, shares: int) -> bool:
     """Whether the gradient of maps is quicker tap by tap: `grid_sample` is slow in volumes, and here it would be on its own."""
     return maps.ndim == 5 and shares == 1 and maps.shape[0] < torch.get_num_threads()
@@ -179,7 +184,7 @@ class GridSample(Backend):
             return _by_table(grad, coords, None, maps, axes)
         shares = _shares(len(coords), maps.shape[0])
         found = _gradients(grad, coords.to(maps.dtype), maps, axes, shares, [False, True])[1].to(coords.dtype)
-        return found.index_copy_(0, points, _by_table(grad, coords, points, maps, axes)) if len(points) else found
+        return _correct(found, grad, coords, points, maps, axes)
 
     def scatter(self, values: Tensor, coords: Tensor, owner: Tensor | None, like: Tensor, axes: Sequence[Axis]) -> Tensor:
         shares = _canvases(len(coords), like)
@@ -197,5 +202,4 @@ class GridSample(Backend):
         if 2 * len(points) > len(coords):
             return None
         of_maps, of_coords = _gradients(grad, coords.to(maps.dtype), maps, axes, shares, [True, True])
-        of_coords = of_coords.to(coords.dtype)
-        return of_coords.index_copy_(0, points, _by_table(grad, coords, points, maps, axes)) if len(points) else of_coords, of_maps
+        return _correct(of_coords.to(coords.dtype), grad, coords, points, maps, axes), of_maps

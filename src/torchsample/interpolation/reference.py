@@ -45,8 +45,7 @@ class Axis:
 
     def position(self, x: Tensor) -> Tensor:
         """Where normalized coordinates lie among the coefficients, folded near to them; NaN where the boundary knows no place."""
-        folded = self.boundary.fold(self._place(x), self.extent, self.align_corners, self._reach)
-        return folded if self.kernel.selects else _settle(folded, self.extent)
+        return self._fold(self._place(x))
 
     @property
     def _reach(self) -> int:
@@ -58,30 +57,36 @@ class Axis:
         position = to_position(x, self.side, self.align_corners)
         return position + self.margin if self.margin else position
 
+    def _fold(self, place: Tensor) -> Tensor:
+        """Such places folded near to the coefficients, and, unless the kernel selects, onto centers that are within rounding."""
+        folded = self.boundary.fold(place, self.extent, self.align_corners, self._reach)
+        return folded if self.kernel.selects else _settle(folded, self.extent)
+
     def _reads(self, anchor: Tensor, dtype: torch.dtype) -> list[tuple[Tensor, Tensor | None]]:
         """Per tap, the coefficient, and a mask of the points for which it counts (None: all)."""
         first = anchor.to(dtype)
         pixels = (first + offset if offset else first for offset in self.kernel.offsets)
         return [self.boundary.resolve(pixel, self.extent, self.align_corners) for pixel in pixels]
 
-    def _split(self, x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Columns, Masks]:
+    def _split(self, place: Tensor, dtype: torch.dtype) -> tuple[Tensor, Columns, Masks]:
         """How far behind the anchor a point is; per tap, the coefficient and where it counts."""
-        position = self.position(x)
+        position = self._fold(place)
         anchor = self.kernel.anchor(position.detach())
         indices, counts = zip(*self._reads(anchor, dtype), strict=True)
         return position - anchor, indices, counts
 
     def columns(self, x: Tensor, dtype: torch.dtype = torch.int64) -> tuple[Columns, Columns]:
         """Per tap, weights and indices ``(*points)`` of the coefficients that count; a weight is 0 where the boundary takes one out."""
-        t, indices, counts = self._split(x, dtype)
+        t, indices, counts = self._split(self._place(x), dtype)
         return _counted(self.kernel.weights(t), counts), indices
 
     def slopes(self, x: Tensor, dtype: torch.dtype = torch.int64) -> tuple[Columns, Columns, Columns]:
         """As `columns`: weights, their derivatives by the coordinate, and indices."""
-        t, indices, counts = self._split(x, dtype)
+        place = self._place(x)
+        t, indices, counts = self._split(place, dtype)
         # A coordinate moves half of the map's extent in pixels; folded, it may move backwards, or not at all.
         speed = (self.side - self.align_corners) / 2
-        pace = speed * self.boundary.fold_slope(self._place(x.detach()), self.extent, self.align_corners, self._reach)
+        pace = speed * self.boundary.fold_slope(place.detach(), self.extent, self.align_corners, self._reach)
         slopes = tuple(slope * pace for slope in self.kernel.slopes(t))
         return _counted(self.kernel.weights(t), counts), _counted(slopes, counts), indices
 

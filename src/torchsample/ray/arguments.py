@@ -42,10 +42,15 @@ def first_wrong(values: Tensor, wrong: Tensor) -> str:
     return f"{values[tuple(place)].item():.6g}" + (f" at {place}" if place else "")
 
 
+def is_like(answer: object, like: Tensor) -> bool:
+    """Whether a user's function gave floating-point numbers on the device of what it was given."""
+    return isinstance(answer, Tensor) and answer.is_floating_point() and answer.dtype.itemsize > 1 and answer.device == like.device
+
+
 def check_real(function: str, argument: str, tensor: Tensor) -> None:
     """Check a tensor of real numbers, whole ones as well."""
     check_tensor(function, argument, tensor)
-    if tensor.is_complex() or tensor.dtype == torch.bool or (tensor.is_floating_point() and tensor.dtype.itemsize < 2):
+    if tensor.is_complex() or tensor.dtype == torch.bool:
         check_floating(function, argument, tensor)
 
 

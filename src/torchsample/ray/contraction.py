@@ -11,6 +11,7 @@ from torch import Tensor
 
 from .._checks import check_callable, check_choice, check_device, check_floating, describe, message
 from ..coordinates.convert import arithmetic_dtype
+from .arguments import is_like
 
 __all__ = ["contract", "push_forward", "uncontract"]
 
@@ -180,8 +181,7 @@ def _checked(function: str, fn: Callable[[Tensor], Tensor]) -> Callable[[Tensor]
 
     def checked(points: Tensor) -> Tensor:
         answer = fn(points)
-        fits = isinstance(answer, Tensor) and answer.is_floating_point() and answer.dtype.itemsize > 1 and answer.device == points.device
-        if not fits or answer.shape[:-1] != points.shape[:-1] or answer.ndim != points.ndim:
+        if not is_like(answer, points) or answer.shape[:-1] != points.shape[:-1] or answer.ndim != points.ndim:
             wanted = f"a callable from points {tuple(points.shape)} to points ({', '.join(map(str, points.shape[:-1]))}, e)"
             raise ValueError(message(function, "fn", wanted, describe(answer), "Move each point on its own."))
         return answer

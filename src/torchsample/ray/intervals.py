@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .._checks import check_count, check_device, check_floating, check_memory, describe, message
 from ..coordinates.arguments import choose_device
-from .arguments import as_number, common_dtype, readable
+from .arguments import as_number, common_dtype, is_like, readable
 
 __all__ = ["intervals", "midpoints"]
 
@@ -42,8 +42,7 @@ def _checked(function: str, fn: Warp) -> Warp:
 
     def warp(x: Tensor) -> Tensor:
         answer = fn(x)
-        fits = isinstance(answer, Tensor) and answer.is_floating_point() and answer.dtype.itemsize > 1 and answer.device == x.device
-        if not fits or answer.shape != x.shape:
+        if not is_like(answer, x) or answer.shape != x.shape:
             wanted = f"functions from a tensor of shape {tuple(x.shape)} to another one"
             raise ValueError(message(function, "spacing", wanted, describe(answer), "Convert each number on its own."))
         return answer

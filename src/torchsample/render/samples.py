@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .._checks import check_device, check_floating, check_memory, check_tensor, describe, message
+from .._checks import check_device, check_memory, check_tensor, describe, message
 from .rays import Batched, Packed, check_ray_indices, read_spans
 
 
@@ -160,8 +160,6 @@ def unpack(values: Tensor, ray_indices: Tensor, n_rays: int, fill: float = 0.0) 
     """
     function = "ts.render.unpack"
     check_tensor(function, "values", values)
-    if values.is_floating_point():
-        check_floating(function, "values", values)
     if values.dtype in (torch.uint16, torch.uint32, torch.uint64):
         remedy = "PyTorch does not index those; convert them with values.long()."
         raise TypeError(message(function, "values", "of another dtype than wide unsigned ones", values.dtype, remedy))
