@@ -30,6 +30,9 @@ SHARE = 4096
 ROUNDING = 2.0
 """Distance from a pixel's center, in units of side * eps, beyond which `grid_sample`'s rounding and ours give the same cell."""
 
+MANY = 1 << 12
+"""Entries of a mask from which on a search word by word pays for its steps."""
+
 _PADDINGS: dict[type[Boundary], str] = {Zeros: "zeros", Border: "border", Reflection: "reflection"}
 """Names that `grid_sample` knows, in the order in which its backward pass counts them."""
 
@@ -116,12 +119,14 @@ def _at_centers(coords: Tensor, maps: Tensor, axes: Sequence[Axis]) -> Tensor:
     speed, middle, room = maps.new_tensor(rules).unbind(-1) if len(rules) > 1 else rules[0]
     away = (coords.to(maps.dtype) * speed).add_(middle)
     near = _find((away.sub_(away.round()).abs_() <= room).flatten())
-    points: Tensor = torch.unique_consecutive(near.div_(len(axes), rounding_mode="floor"))
+    points: Tensor = torch.unique_consecutive(near.div_(len(axes), rounding_mode="floor")) if len(near) else near
     return points
 
 
 def _find(mask: Tensor) -> Tensor:
-    """Numbers of the true entries, which are few: looked for in words of eight."""
+    """Numbers of the true entries, which are few: of many, looked for in words of eight."""
+    if len(mask) < MANY:
+        return mask.nonzero().squeeze(-1)
     whole = len(mask) // 8 * 8
     words = mask[:whole].view(torch.int64).nonzero()
     entries = (8 * words + torch.arange(8, device=mask.device)).flatten()
